@@ -1,0 +1,1 @@
+"""The command ``sana_wm``: one verb, one file."""

@@ -1,0 +1,1 @@
+"""Measure and show: reports, film strips, benchmarks."""

@@ -1,0 +1,1 @@
+"""The ROS shell: lifecycle nodes, messages to arrays and back, parameters, diagnostics, markers."""

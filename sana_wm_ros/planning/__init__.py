@@ -1,0 +1,1 @@
+"""From a context and a goal to a validated plan: propose, imagine, score, validate, follow."""

@@ -1,0 +1,134 @@
+"""The nouns of planning: robot, state, goal, candidates, futures, plan.
+
+Dimension letters: N candidates, F latent frames, K sectors; a trailing 3 is (x, y, yaw) for poses and
+(vx, vy, yaw rate) for twists. Poses are of the robot's base in ``odom``; metres, seconds, radians.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sana_wm_ros.world_model.protocol import Rollout
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robot:
+    """What the robot can do and how much room it takes (a disc around the base)."""
+
+    drive: Literal["differential", "ackermann", "omnidirectional"] = "differential"
+    radius_m: float = 0.2
+    max_speed_mps: float = 0.6
+    max_reverse_mps: float = 0.2
+    max_yaw_rate_radps: float = 1.2
+    max_acceleration_mps2: float = 1.0
+    max_yaw_acceleration_radps2: float = 3.0
+    wheelbase_m: float = 0.26
+    max_steering_rad: float = 0.45
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotState:
+    """Where the robot is and how it moves, at a time of the node's clock."""
+
+    time_s: float
+    pose_3: FloatArray
+    twist_3: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """A pose to reach in ``odom``; a yaw of None takes any heading."""
+
+    x_m: float
+    y_m: float
+    yaw_rad: float | None = None
+    tolerance_m: float = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """N action sequences on the latent clock.
+
+    times_F: seconds after the start state, the first one latent period on.
+    poses_NF3: the base pose the commands ask for at the end of each latent frame.
+    twists_NF3: the command held during each latent frame.
+    origins: where each came from ("arc", "goal curve", "last plan", ...), for people.
+    """
+
+    times_F: FloatArray
+    poses_NF3: FloatArray
+    twists_NF3: FloatArray
+    origins: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    def select(self, index_N: NDArray[np.int64]) -> Candidates:
+        """Keep the candidates that ``index_N`` names, in its order."""
+        return Candidates(
+            times_F=self.times_F,
+            poses_NF3=self.poses_NF3[index_N],
+            twists_NF3=self.twists_NF3[index_N],
+            origins=tuple(self.origins[i] for i in index_N),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Futures:
+    """All that a critic may look at: the first F frames of candidates, and what was imagined for them."""
+
+    start: RobotState
+    candidates: Candidates
+    rollout: Rollout
+    goal: Goal | None
+    robot: Robot
+
+
+class Critic(Protocol):
+    """One cost. ``weight`` may change while planning runs; the planner multiplies by it."""
+
+    name: str
+    weight: float
+
+    def score(self, futures: Futures) -> Tensor:
+        """Cost of each candidate, shape (N,), finite, lower is better, unit as documented."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A validated way: poses in ``odom`` on the latent clock, with the commands that lead there."""
+
+    start: RobotState
+    times_F: FloatArray
+    poses_F3: FloatArray
+    twists_F3: FloatArray
+    cost: float
+    valid_until_s: float
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanResult:
+    """What one planning cycle came to: a plan or the reason why there is none, and all that was imagined.
+
+    shares maps a critic's name to its weighted cost of every candidate, shape (N,).
+    timings_s maps a stage ("propose", "imagine", "score", "validate") to its duration.
+    """
+
+    plan: Plan | None
+    reason: str
+    futures: Futures | None = None
+    costs_N: FloatArray | None = None
+    best: int | None = None
+    shares: dict[str, FloatArray] = field(default_factory=dict)
+    timings_s: dict[str, float] = field(default_factory=dict)
+    horizon_s: float = 0.0
+    deadline_met: bool = True

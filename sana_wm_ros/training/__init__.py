@@ -1,0 +1,1 @@
+"""From recorded drives to weights: episodes, autoencoder, flow matching, heads."""

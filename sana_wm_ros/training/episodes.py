@@ -1,0 +1,86 @@
+"""Recorded drives on disk: what the simulator writes and training reads, one ``.npz`` per drive.
+
+Dimension letters: T raw frames at ``FRAME_RATE_HZ``, K bearing sectors. Poses are (x, y, yaw) of the
+base, commands (vx, vy, yaw rate); metres, seconds, radians.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+FRAME_RATE_HZ = 8.0
+FORMAT_VERSION = 1
+
+
+class BadEpisode(ValueError):
+    """A file that is not a whole, finite, consistent episode of this format."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One drive.
+
+    frames_THWC: uint8 RGB at the model's image size.
+    poses_T3: true base pose at each frame. odom_T3: the pose that drifting odometry reported.
+    commands_T3: the command held from this frame to the next, as commanded, whatever came of it.
+    contact_T: the robot touched something since the frame before.
+    clearance_TK: free distance from the base in K sectors, sector k centred on bearing 2 pi k / K.
+    intrinsics_4: fx, fy, cx, cy in pixels of ``frames_THWC``. T_base_camera_44: optical frame in base.
+    open_loop: the driver never reacted to what happened.
+    """
+
+    frames_THWC: NDArray[np.uint8]
+    poses_T3: NDArray[np.float32]
+    odom_T3: NDArray[np.float32]
+    commands_T3: NDArray[np.float32]
+    contact_T: NDArray[np.bool_]
+    clearance_TK: NDArray[np.float32]
+    intrinsics_4: NDArray[np.float32]
+    T_base_camera_44: NDArray[np.float32]
+    seed: int
+    family: str
+    driver: str
+    open_loop: bool
+
+    def __len__(self) -> int:
+        return len(self.frames_THWC)
+
+
+_ARRAYS = (
+    "frames_THWC poses_T3 odom_T3 commands_T3 contact_T clearance_TK intrinsics_4 T_base_camera_44".split()
+)
+_PER_FRAME = "poses_T3 odom_T3 commands_T3 contact_T clearance_TK".split()
+
+
+def write_episode(path: Path, episode: Episode) -> None:
+    """Write an episode so that a reader never sees half of it (written beside, then renamed)."""
+    meta = {"version": FORMAT_VERSION, "seed": episode.seed, "family": episode.family}
+    meta |= {"driver": episode.driver, "open_loop": episode.open_loop}
+    beside = path.with_suffix(".tmp.npz")
+    np.savez_compressed(beside, meta=json.dumps(meta), **{name: getattr(episode, name) for name in _ARRAYS})
+    beside.replace(path)
+
+
+def read_episode(path: Path) -> Episode:
+    """Read and check an episode; ``BadEpisode`` names the file and what is wrong with it."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            meta = json.loads(str(file["meta"]))
+            arrays = {name: file[name] for name in _ARRAYS}
+    except Exception as error:  # a truncated zip raises half a dozen unrelated types
+        raise BadEpisode(f"{path}: not a readable episode ({type(error).__name__}: {error})") from error
+    if meta.pop("version", None) != FORMAT_VERSION:
+        raise BadEpisode(f"{path}: written by another version of the format; record it again")
+    length = len(arrays["frames_THWC"])
+    for name in _PER_FRAME:
+        if len(arrays[name]) != length:
+            raise BadEpisode(f"{path}: {name} has {len(arrays[name])} rows, expected {length}")
+    for name, values in arrays.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise BadEpisode(f"{path}: {name} holds values that are not finite")
+    return Episode(**arrays, **meta)

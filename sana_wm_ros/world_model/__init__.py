@@ -1,0 +1,1 @@
+"""The world model: tokenizer, transformer, state, sampler, heads, checkpoints. Knows torch only."""
