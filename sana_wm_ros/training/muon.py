@@ -58,6 +58,6 @@ def split_parameters(modules: Iterable[nn.Module]) -> tuple[list[nn.Parameter], 
     for module in modules:
         for name, parameter in module.named_parameters():
             shape = parameter.flatten(1).shape if parameter.ndim >= 2 else (0, 0)
-            inside = not any(word in name for word in ("embedder", "final_layer", "table", "conv_k", "out."))
+            inside = not any(word in name for word in ("embedder", "t_block", "final_layer", "table", "out."))
             (matrices if inside and min(shape) >= 16 else others).append(parameter)
     return matrices, others
