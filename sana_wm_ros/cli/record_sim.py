@@ -22,7 +22,7 @@ def record_sim(
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from sana_wm_ros.simulation.dataset import record_dataset
-    from sana_wm_ros.simulation.recorder import DriveConfig
+    from sana_wm_ros.simulation.drive import DriveConfig
 
     console = Console()
     try:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sana_wm_ros.simulation.recorder import DriveConfig, record_episode
+from sana_wm_ros.simulation.drive import DriveConfig
+from sana_wm_ros.simulation.recorder import record_episode
 from sana_wm_ros.training.episodes import FRAME_RATE_HZ, write_episode
 
 CARD = "dataset.yaml"

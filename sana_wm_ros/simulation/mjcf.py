@@ -27,7 +27,7 @@ def building_xml(plan: FloorPlan, robot: Robot, camera: Camera, *, samples: int 
   <statistic extent="1" center="0 0 0"/>
   <visual>
     <global offwidth="{camera.width}" offheight="{camera.height}"/>
-    <quality shadowsize="0" offsamples="{samples}"/>
+    <quality shadowsize="0" numquads="1" numstacks="1" offsamples="{samples}"/>
     <map znear="0.02" zfar="40"/>
     <headlight active="0"/>
   </visual>
