@@ -21,8 +21,7 @@ def train(
     data: Annotated[list[Path], typer.Option(help="folder of recorded drives; may be given several times")],
     out: Annotated[Path, typer.Option(help="run folder; running the same command again resumes")],
     init: Annotated[
-        Path | None,
-        typer.Option(help="world-model: the autoencoder's run folder, or a model folder to go on from"),
+        Path | None, typer.Option(help="world-model: the autoencoder's run folder, or a model folder to go on from")
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.1, help="training time at most")] = None,
     steps: Annotated[int, typer.Option(min=1, help="optimiser steps at most")] = 1_000_000,
