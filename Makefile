@@ -27,7 +27,7 @@ demo: venv
 	@$(BIN)/sana_wm demo $(ARGS)
 
 test: venv
-	@$(THREADS) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(THREADS) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: venv
 	$(BIN)/ruff check $(MODULES)

@@ -56,7 +56,7 @@ setup(
     install_requires=[
         "setuptools",
         "torch==2.13.0",
-        # PyPI's cv-bridge calls ndarray.tostring, which left numpy in 2.3; but only numpy 2.3 has wheels for 3.14.
+        # PyPI's cv-bridge calls ndarray.tostring, gone from numpy 2.3, the first with wheels for 3.14.
         'numpy>=1.26,<2.3; python_version < "3.14"',
         'numpy>=2.3; python_version >= "3.14"',
         # OpenCV 5 changed the channel bits that PyPI's cv-bridge decodes.
