@@ -115,6 +115,7 @@ class ClipSampler:
         if not drives:
             raise ValueError(f"no drive of at least {2 * STILL_EVERY} latent frames to draw clips from; record some")
         self.drives = drives
+        self._longest = max(map(len, drives))
         self.per_latent = per_latent
         self.seed = seed
         weights = np.ones(len(drives))
@@ -132,18 +133,20 @@ class ClipSampler:
         return float(np.average(rates[known], weights=self.weights[known])) if known.any() else 0.0
 
     def batch(self, step: int, size: int, length: int) -> ClipBatch:
-        """The clips of a step."""
+        """The clips of a step; all have seen as much when their future begins, 1 to 0.6 ``length`` frames."""
         random = np.random.default_rng((self.seed, 2, step))
+        context = int(random.integers(1, max(2, int(0.6 * length))))
+        long_enough = np.array([len(drive) >= min(context + 4, self._longest) for drive in self.drives])
+        weights = self.weights * long_enough
         clips = []
-        for index in random.choice(len(self.drives), size=size, p=self.weights):
+        for index in random.choice(len(self.drives), size=size, p=weights / weights.sum()):
             drive = self.drives[index]
             room = len(drive) - length
             if drive.contact_F[-1]:  # the clip may reach over the end, so that contact is not always its last frame
-                room = max(room, min(len(drive) - STUCK_FRAMES, room + length // 2))
+                room = max(room, len(drive) - context - 4)
             start = STILL_EVERY * int(random.integers(max(0, room) // STILL_EVERY + 1))
-            seen = min(length, len(drive) - start)
-            context = int(random.integers(1, max(2, int(0.6 * seen))))
-            clips.append(make_clip(drive, start, length, context, per_latent=self.per_latent))
+            seen = min(context, len(drive) - start - 1)
+            clips.append(make_clip(drive, start, length, seen, per_latent=self.per_latent))
         return stack_clips(clips)
 
 

@@ -1,0 +1,90 @@
+"""Read rosbag2 (mcap, sqlite3) and ROS 1 bags without ROS, message by message, with errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.typesys import Stores, get_typestore
+
+
+class BadBag(ValueError):
+    """A bag that cannot be read, or holds too little for what was asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """One topic of a bag."""
+
+    name: str
+    msgtype: str
+    count: int
+
+
+class Bag:
+    """An open bag: its topics, and its messages in the order in which they were recorded."""
+
+    def __init__(self, path: Path, reader: AnyReader) -> None:
+        self.path = path
+        self._reader = reader
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first to the last message by recording time; 0 for an empty bag."""
+        return max(0.0, self._reader.duration / 1e9) if self._reader.message_count else 0.0
+
+    @property
+    def topics(self) -> list[Topic]:
+        """All topics, by name."""
+        found = [
+            Topic(name=name, msgtype=info.msgtype or "", count=info.msgcount)
+            for name, info in self._reader.topics.items()
+        ]
+        return sorted(found, key=lambda topic: topic.name)
+
+    def find(self, msgtypes: tuple[str, ...], *, ending: str = "", name: str | None = None) -> Topic | None:
+        """The topic called ``name``, or else the busiest one of a type whose name ends so."""
+        found = [t for t in self.topics if t.msgtype in msgtypes and t.name.endswith(ending) and t.count > 0]
+        if name is not None:
+            found = [topic for topic in found if topic.name == name]
+        return max(found, key=lambda topic: topic.count, default=None)
+
+    def messages(self, names: set[str]) -> Iterator[tuple[str, str, float, Any]]:
+        """(topic, type, recording time in s, message) of the named topics."""
+        wanted = [connection for connection in self._reader.connections if connection.topic in names]
+        if not wanted:
+            return
+        try:
+            for connection, time_ns, raw in self._reader.messages(wanted):
+                message = self._reader.deserialize(raw, connection.msgtype)
+                yield connection.topic, connection.msgtype, time_ns / 1e9, message
+        except (AnyReaderError, ValueError, IndexError) as error:
+            raise BadBag(f"{self.path}: broken in the middle ({error}); record it again") from error
+
+
+@contextmanager
+def open_bag(path: Path) -> Iterator[Bag]:
+    """Open a bag for reading. Raises ``BadBag`` naming the file, what is wrong and what to do."""
+    if not path.exists():
+        raise BadBag(f"{path}: no such bag")
+    if path.is_dir() and not (path / "metadata.yaml").is_file():
+        raise BadBag(f"{path}: no metadata.yaml; the recording was not finished, or this is not a bag's folder")
+    try:
+        reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        reader.open()
+    except Exception as error:  # rosbags, yaml and struct errors: to the user all are one broken file
+        raise BadBag(f"{path}: not a readable bag ({type(error).__name__}: {error})") from error
+    try:
+        yield Bag(path, reader)
+    finally:
+        reader.close()
+
+
+def stamp_s(message: Any) -> float:
+    """The header's stamp in seconds."""
+    stamp = message.header.stamp
+    return float(stamp.sec) + float(stamp.nanosec) * 1e-9

@@ -1,0 +1,210 @@
+"""One planning moment from above: where the robot was, what it considered, what it expected, what it chose.
+
+Dimension letters: N candidates, F latent frames, K sectors, T odometry samples. Metres in ``odom``.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Polygon
+from matplotlib.patheffects import Stroke
+from numpy.typing import NDArray
+
+from sana_wm_ros.evaluation.colours import CHOSEN_RGB, CONTACT_RGB, cost_colours, cost_range, scale_colours
+
+Floats = NDArray[np.float64]
+
+_INK, _FAINT, _GRID = "#20242c", "#8a92a0", "#e7e9ee"
+_CLEAR = "#4c9be8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanScene:
+    """What one picture shows; every part but the robot's pose may be missing (None).
+
+    pose_3: the robot (x, y, yaw). path_T3: odometry up to now. later_T3: odometry after now (a recording
+    knows it). candidates: N paths, each (F, 2 or 3), of any length. costs_N: one per candidate, NaN when
+    unknown. contacts: per candidate F booleans, contact expected. chosen: index of the chosen candidate.
+    goal_xy. clearance_K: free distance around the robot now, imagined or measured, sector 0 ahead.
+    """
+
+    pose_3: Floats
+    radius_m: float = 0.2
+    path_T3: Floats | None = None
+    later_T3: Floats | None = None
+    candidates: tuple[Floats, ...] = ()
+    costs_N: Floats | None = None
+    contacts: tuple[NDArray[np.bool_], ...] = ()
+    chosen: int | None = None
+    plan_F2: Floats | None = None
+    goal_xy: tuple[float, float] | None = None
+    clearance_K: Floats | None = None
+    title: str = ""
+
+
+def plan_picture(scenes: list[PlanScene], *, columns: int = 3, tile_inches: float = 4.2) -> bytes:
+    """Draw moments side by side on one common cost-free scale each; returns PNG bytes."""
+    if not scenes:
+        raise ValueError("no planning moment to draw")
+    columns = min(columns, len(scenes))
+    rows = -(-len(scenes) // columns)
+    figure = Figure(figsize=(columns * tile_inches, rows * tile_inches * 1.02), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis, scene in zip(axes, scenes, strict=False):
+        draw_scene(axis, scene)
+    for axis in axes[len(scenes) :]:
+        axis.set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
+
+
+def draw_scene(axis: Axes, scene: PlanScene) -> None:
+    """Draw one moment on an axis, ground first, robot last."""
+    _prepare(axis, scene)
+    _draw_clearance(axis, scene)
+    _draw_paths(axis, scene)
+    _draw_candidates(axis, scene)
+    _draw_chosen(axis, scene)
+    _draw_goal(axis, scene)
+    _draw_robot(axis, scene)
+    _draw_scale_bar(axis)
+
+
+def clearance_outline(pose_3: Floats, clearance_K: Floats) -> Floats:
+    """Corners (2 K, 2) in metres of the free area: each sector an arc chord at its own distance."""
+    sectors = len(clearance_K)
+    bearing_K = 2.0 * np.pi * np.arange(sectors) / sectors
+    half = np.pi / sectors
+    edges_K2 = pose_3[2] + np.stack([bearing_K - half, bearing_K + half], axis=1)
+    reach_K1 = np.nan_to_num(np.asarray(clearance_K, dtype=np.float64), nan=0.0)[:, None]
+    corners = np.stack([reach_K1 * np.cos(edges_K2), reach_K1 * np.sin(edges_K2)], axis=-1)
+    return np.asarray(corners.reshape(-1, 2) + pose_3[:2])
+
+
+def view_box(scene: PlanScene, *, reach_m: float = 12.0, smallest_m: float = 3.0) -> tuple[Floats, float]:
+    """Centre and half width of the square to show.
+
+    It holds path, plan, goal and free area whole, and candidates as far as ``reach_m`` from the robot: a
+    minute of straight driving would make everything else too small to see.
+    """
+    points = [scene.pose_3[None, :2]]
+    points += [part[:, :2] for part in (scene.path_T3, scene.later_T3, scene.plan_F2) if part is not None]
+    points += [path[:, :2] for path in scene.candidates]
+    if scene.clearance_K is not None:
+        points.append(clearance_outline(scene.pose_3, scene.clearance_K))
+    cloud = np.concatenate([part for part in points if len(part)])
+    near = np.linalg.norm(cloud - scene.pose_3[:2], axis=1) <= reach_m
+    cloud = cloud[near & np.isfinite(cloud).all(axis=1)]
+    if scene.goal_xy is not None:
+        cloud = np.vstack([cloud, [scene.goal_xy]])
+    low, high = cloud.min(axis=0), cloud.max(axis=0)
+    half = max(float((high - low).max()) / 2.0, smallest_m / 2.0)
+    return (low + high) / 2.0, half * 1.08 + scene.radius_m
+
+
+def _prepare(axis: Axes, scene: PlanScene) -> None:
+    centre, half = view_box(scene)
+    axis.set_xlim(centre[0] - half, centre[0] + half)
+    axis.set_ylim(centre[1] - half, centre[1] + half)
+    axis.set_aspect("equal")
+    axis.set_axisbelow(True)
+    axis.grid(color=_GRID, linewidth=0.8)
+    axis.tick_params(colors=_FAINT, labelsize=8, length=0)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    axis.set_title(scene.title, fontsize=10.5, color=_INK, loc="left")
+    axis.set_xlabel("x in odom, m", fontsize=8, color=_FAINT)
+    axis.set_ylabel("y in odom, m", fontsize=8, color=_FAINT)
+
+
+def _draw_clearance(axis: Axes, scene: PlanScene) -> None:
+    if scene.clearance_K is None:
+        return
+    outline = clearance_outline(scene.pose_3, scene.clearance_K)
+    axis.add_patch(Polygon(outline, facecolor=_CLEAR, alpha=0.13, edgecolor="none", zorder=1))
+    axis.add_patch(Polygon(outline, fill=False, edgecolor=_CLEAR, alpha=0.6, linewidth=0.9, zorder=1))
+
+
+def _draw_paths(axis: Axes, scene: PlanScene) -> None:
+    if scene.later_T3 is not None and len(scene.later_T3):
+        axis.plot(*scene.later_T3[:, :2].T, color=_FAINT, linewidth=1.1, linestyle=(0, (1, 2)), zorder=2)
+    if scene.path_T3 is not None and len(scene.path_T3):
+        axis.plot(*scene.path_T3[:, :2].T, color=_INK, linewidth=1.6, zorder=3)
+
+
+def _draw_candidates(axis: Axes, scene: PlanScene) -> None:
+    if not scene.candidates:
+        return
+    costs = scene.costs_N if scene.costs_N is not None else np.full(len(scene.candidates), np.nan)
+    colours = cost_colours(costs) / 255.0
+    # The cheapest are drawn last, so they lie on top.
+    for rank, index in enumerate(np.argsort(np.where(np.isfinite(costs), -costs, -np.inf), kind="stable")):
+        path = scene.candidates[index][:, :2]
+        if len(path) < 2:
+            continue
+        contact = scene.contacts[index] if scene.contacts else np.zeros(len(path), dtype=bool)
+        segments = np.stack([path[:-1], path[1:]], axis=1)
+        shade = np.where(contact[1:, None], np.array(CONTACT_RGB) / 255.0, colours[index][None])
+        axis.add_collection(LineCollection(list(segments), colors=shade, linewidths=1.3, alpha=0.85, zorder=4 + rank * 1e-3))
+    if np.isfinite(costs).any():
+        _add_colour_bar(axis, costs)
+
+
+def _add_colour_bar(axis: Axes, costs_N: Floats) -> None:
+    low, high = cost_range(costs_N)
+    colormap = ListedColormap((scale_colours(np.linspace(0.0, 1.0, 128)) / 255.0).tolist())
+    owner: Any = axis.figure
+    bar = owner.colorbar(ScalarMappable(Normalize(low, high), colormap), ax=axis, shrink=0.62, pad=0.015, aspect=26)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=_FAINT, labelsize=8, length=0)
+    bar.set_label("cost, lower is better", fontsize=8, color=_FAINT)
+
+
+def _draw_chosen(axis: Axes, scene: PlanScene) -> None:
+    plan = scene.plan_F2
+    if plan is None and scene.chosen is not None:
+        plan = scene.candidates[scene.chosen]
+    if plan is None or len(plan) == 0:
+        return
+    colour = tuple(channel / 255.0 for channel in CHOSEN_RGB)
+    casing = [Stroke(linewidth=5.6, foreground="white"), Stroke(linewidth=3.4, foreground=colour)]
+    axis.plot(*plan[:, :2].T, color=colour, linewidth=3.4, path_effects=casing, solid_capstyle="round", zorder=6)
+
+
+def _draw_goal(axis: Axes, scene: PlanScene) -> None:
+    if scene.goal_xy is not None:
+        axis.plot(*scene.goal_xy, marker="*", markersize=17, color="#d6a400", markeredgecolor="white", zorder=7)
+
+
+def _draw_robot(axis: Axes, scene: PlanScene) -> None:
+    x, y, yaw = scene.pose_3
+    axis.add_patch(Circle((x, y), scene.radius_m, facecolor="white", edgecolor=_INK, linewidth=1.6, zorder=8))
+    nose = np.array([x, y]) + scene.radius_m * np.array([np.cos(yaw), np.sin(yaw)])
+    axis.plot([x, nose[0]], [y, nose[1]], color=_INK, linewidth=1.8, solid_capstyle="round", zorder=9)
+
+
+def _draw_scale_bar(axis: Axes) -> None:
+    left, right = axis.get_xlim()
+    bottom, top = axis.get_ylim()
+    length = scale_bar_length(right - left)
+    start = left + 0.04 * (right - left)
+    height = bottom + 0.045 * (top - bottom)
+    axis.plot([start, start + length], [height, height], color=_INK, linewidth=2.4, solid_capstyle="butt", zorder=10)
+    label = f"{length:g} m"
+    axis.text(start + length / 2, height + 0.012 * (top - bottom), label, ha="center", va="bottom", fontsize=8.5, color=_INK, zorder=10)
+
+
+def scale_bar_length(width_m: float) -> float:
+    """The longest of 1, 2, 5 times a power of ten that is at most a quarter of the width."""
+    power = 10.0 ** np.floor(np.log10(width_m / 4.0))
+    return float(max(step * power for step in (1.0, 2.0, 5.0) if step * power <= width_m / 4.0 + 1e-12))
