@@ -100,7 +100,7 @@ def _complex(x: Tensor) -> Tensor:
 
 
 def _turn_camera(x_FBSHD: Tensor, matrix_NEE: Tensor, rope: Tensor, out_FBSHD: Tensor) -> None:
-    """UCPE of camera heads: the token's matrix on the first half (rows times matrix), rotary on the second."""
+    """UCPE of camera heads: rows times the token's matrix on the first half, rotary on the second."""
     F, B, S, H, D = x_FBSHD.shape
     half = D // 2
     torch.mul(_complex(x_FBSHD[..., half:]), rope, out=_complex(out_FBSHD[..., half:]))

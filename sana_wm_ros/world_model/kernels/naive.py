@@ -27,7 +27,8 @@ def delta_memory(
         R_t = g_{t+1} R_{t+1} (I - K B K^T) + V B K^T     of frame t+1, zero at the chunk's last frame
         out_t = (M_t + R_t) q_t
 
-    Without values every value is a single 1. ``bounded`` divides beta by max(1, trace K B K^T), so that I - K B K^T is a contraction.
+    Without values every value is a single 1. ``bounded`` divides beta by max(1, trace K B K^T), so that
+    I - K B K^T is a contraction.
     Returns (out_FBHSR, state after the last frame). fp32. Source: arXiv 2605.15178, frame-wise GDN.
     """
     v = k_FBHSD.new_ones(*k_FBHSD.shape[:-1], 1) if v_FBHSR is None else v_FBHSR
