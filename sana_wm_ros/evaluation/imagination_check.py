@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sana_wm_ros.evaluation.metrics import Floats, Pictures, finite_mean, mean_view, nearest_view, psnr_db
+from sana_wm_ros.evaluation.metrics import Floats, Pictures, mean_of_known, mean_view, nearest_view, psnr_db
 from sana_wm_ros.world_model.protocol import Context, Intrinsics, WorldModel
 
 BASELINES = ("last frame", "nearest view", "mean view")
 MODEL = "imagined"
-CEILING = "autoencoder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,12 +175,12 @@ def _summarise(foretellings: list[Foretelling], ceiling: list[float]) -> Imagina
 
     def mean(name: str) -> Floats:
         padded = [np.pad(f.psnr[name], (0, length - len(f.lead_F)), constant_values=np.nan) for f in foretellings]
-        return finite_mean(np.array(padded))
+        return mean_of_known(np.array(padded))
 
     return ImaginationCheck(
         foretellings=foretellings,
         lead_F=longest.lead_F,
         psnr={name: mean(name) for name in (MODEL, *BASELINES)},
         starts_F=np.array([sum(len(f.lead_F) > k for f in foretellings) for k in range(length)]),
-        ceiling_db=float(finite_mean(np.array(ceiling, dtype=np.float64))) if ceiling else float("nan"),
+        ceiling_db=float(mean_of_known(np.array(ceiling, dtype=np.float64))) if ceiling else float("nan"),
     )

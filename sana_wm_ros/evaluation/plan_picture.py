@@ -64,7 +64,7 @@ def plan_picture(scenes: list[PlanScene], *, columns: int = 3, tile_inches: floa
     for axis in axes[len(scenes) :]:
         axis.set_visible(False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
 
 

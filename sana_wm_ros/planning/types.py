@@ -119,7 +119,11 @@ class Plan:
 class PlanResult:
     """What one planning cycle came to: a plan or the reason why there is none, and all that was imagined.
 
-    shares maps a critic's name to its weighted cost of every candidate, shape (N,).
+    futures holds all N candidates as far as all were imagined (the first round), ``finalists`` the survivors
+    as far as they got; ``finalist_index`` are their rows among the N, ``best`` is the row of the plan.
+    costs_N and shares (a critic's name to its weighted cost of every candidate, shape (N,)) are each
+    candidate's latest, at the horizon in ``horizons_N`` (seconds); a cost is inf where what was imagined
+    was not finite.
     timings_s maps a stage ("propose", "imagine", "score", "validate") to its duration.
     """
 
@@ -127,6 +131,9 @@ class PlanResult:
     reason: str
     futures: Futures | None = None
     costs_N: FloatArray | None = None
+    horizons_N: FloatArray | None = None
+    finalists: Futures | None = None
+    finalist_index: NDArray[np.int64] | None = None
     best: int | None = None
     shares: dict[str, FloatArray] = field(default_factory=dict)
     timings_s: dict[str, float] = field(default_factory=dict)

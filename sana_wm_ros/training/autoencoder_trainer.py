@@ -25,8 +25,8 @@ class AutoencoderTraining:
     """Settings of a run. ``latent_noise`` is in standard deviations of each latent channel."""
 
     model: AutoencoderConfig = field(default_factory=AutoencoderConfig)
-    batch: int = 32
-    learning_rate: float = 1.5e-3
+    batch: int = 16
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     gradient_clip: float = 1.0
     latent_noise: float = 0.05
@@ -79,8 +79,11 @@ class AutoencoderTrainer:
             steps_per_draw=training.steps_per_draw,
             seed=training.seed,
         )
+        linear = list(self.model.linear_down.parameters())
+        others = [p for name, p in self.model.named_parameters() if not name.startswith("linear_down")]
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
+            # the linear code's weights are about a fortieth of the others', and so must its steps be
+            [{"params": others, "factor": 1.0}, {"params": linear, "factor": 1 / 40}],
             lr=training.learning_rate,
             betas=(0.9, 0.99),
             weight_decay=training.weight_decay,
@@ -137,7 +140,7 @@ class AutoencoderTrainer:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
         if self.guard.accepts(loss.detach(), norm):
             for group in self.optimiser.param_groups:
-                group["lr"] = training.learning_rate * factor
+                group["lr"] = training.learning_rate * factor * group["factor"]
             self.optimiser.step()
             self.average.update(self.model)
         self.step += 1

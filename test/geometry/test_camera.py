@@ -47,9 +47,9 @@ sizes = st.integers(1, 2000)
 def test_the_crop_is_inside_centred_and_touches_two_sides(width, height, out_width, out_height):
     crop = camera.cover_crop(width, height, out_width, out_height)
     assert (
-        0 <= crop.left
+        crop.left >= 0
         and crop.left + crop.width <= width
-        and 0 <= crop.top
+        and crop.top >= 0
         and crop.top + crop.height <= height
     )
     assert crop.width == width or crop.height == height

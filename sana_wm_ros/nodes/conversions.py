@@ -1,0 +1,187 @@
+"""Messages to arrays and back, for everything but pictures: odometry, camera_info, goals, commands, plans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Pose, PoseStamped, Twist, TwistStamped
+from nav_msgs.msg import Odometry, Path
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, LaserScan
+
+from sana_wm_ros.geometry import se3
+from sana_wm_ros.geometry.camera import Pinhole, undistortion
+from sana_wm_ros.geometry.se2 import FloatArray
+from sana_wm_ros.planning.types import Goal, Plan
+
+
+def seconds(stamp: Time) -> float:
+    """A stamp in seconds."""
+    return stamp.sec + stamp.nanosec * 1e-9
+
+
+def to_stamp(time_s: float) -> Time:
+    """Seconds as a stamp; negative times, which messages cannot hold, become zero."""
+    nanoseconds = max(0, round(time_s * 1e9))
+    return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
+def planar_motion(message: Odometry) -> tuple[float, FloatArray, FloatArray]:
+    """Stamp (s), pose (x, y, yaw) in the odometry frame and twist (vx, vy, yaw rate) of the base.
+
+    Raises ``ValueError`` for a quaternion that is no rotation. Values that are not finite pass: the
+    buffer refuses and counts them.
+    """
+    pose, twist = message.pose.pose, message.twist.twist
+    q = pose.orientation
+    quaternion = (q.x, q.y, q.z, q.w)
+    yaw = se3.yaw_from_quaternion(quaternion) if np.isfinite(quaternion).all() else float("nan")
+    pose_3 = np.array([pose.position.x, pose.position.y, yaw])
+    twist_3 = np.array([twist.linear.x, twist.linear.y, twist.angular.z])
+    return seconds(message.header.stamp), pose_3, twist_3
+
+
+def goal_from_pose(pose: Pose, *, tolerance_m: float, match_heading: bool) -> Goal:
+    """A goal in the frame that the pose is in; raises ``ValueError`` when it is not finite."""
+    x, y, q = pose.position.x, pose.position.y, pose.orientation
+    if not np.isfinite((x, y, q.x, q.y, q.z, q.w)).all():
+        raise ValueError(f"goal ({x}, {y}) is not finite")
+    heading = None
+    if match_heading and any((q.x, q.y, q.z, q.w)):
+        heading = se3.yaw_from_quaternion((q.x, q.y, q.z, q.w))
+    return Goal(x_m=x, y_m=y, yaw_rad=heading, tolerance_m=tolerance_m)
+
+
+def matrix_from_transform(transform: Any) -> FloatArray:
+    """A geometry_msgs/Transform as a 4x4 matrix."""
+    t, q = transform.translation, transform.rotation
+    return se3.from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+
+
+def to_pose(pose_3: FloatArray) -> Pose:
+    """A planar pose as a message."""
+    message = Pose()
+    message.position.x, message.position.y = float(pose_3[0]), float(pose_3[1])
+    q = message.orientation
+    q.x, q.y, q.z, q.w = (float(value) for value in se3.quaternion_from_yaw(float(pose_3[2])))
+    return message
+
+
+def to_twist(twist_3: FloatArray) -> Twist:
+    """A planar twist as a message."""
+    message = Twist()
+    message.linear.x, message.linear.y = float(twist_3[0]), float(twist_3[1])
+    message.angular.z = float(twist_3[2])
+    return message
+
+
+def to_twist_stamped(twist_3: FloatArray, *, stamp: Time, frame_id: str) -> TwistStamped:
+    """A planar twist of the base as a stamped message."""
+    message = TwistStamped(twist=to_twist(twist_3))
+    message.header.stamp, message.header.frame_id = stamp, frame_id
+    return message
+
+
+def to_path(plan: Plan, *, stamp: Time, frame_id: str) -> Path:
+    """A plan's poses, each stamped with the time at which the robot should be there."""
+    path = Path()
+    path.header.stamp, path.header.frame_id = stamp, frame_id
+    times = np.concatenate([[0.0], plan.times_F])
+    poses = np.concatenate([plan.start.pose_3[None], plan.poses_F3])
+    for time_s, pose_3 in zip(times, poses, strict=True):
+        stop = PoseStamped(pose=to_pose(pose_3))
+        stop.header.stamp = to_stamp(plan.start.time_s + float(time_s))
+        stop.header.frame_id = frame_id
+        path.poses.append(stop)
+    return path
+
+
+def to_scan(clearance_K: FloatArray, *, stamp: Time, frame_id: str, max_range_m: float) -> LaserScan:
+    """Clearance by bearing sector as a scan around the base, one ray through each sector's middle."""
+    step = 2 * np.pi / len(clearance_K)
+    scan = LaserScan(
+        angle_min=0.0,
+        angle_max=float(step * (len(clearance_K) - 1)),
+        angle_increment=float(step),
+        range_min=0.0,
+        range_max=float(max_range_m),
+        ranges=[float(value) for value in clearance_K],
+    )
+    scan.header.stamp, scan.header.frame_id = stamp, frame_id
+    return scan
+
+
+def scan_points(message: LaserScan) -> FloatArray:
+    """The returns of a scan as points (P, 2) in its own frame; rays without a return are left out."""
+    ranges = np.asarray(message.ranges, dtype=np.float64)
+    bearings = message.angle_min + message.angle_increment * np.arange(len(ranges))
+    good = np.isfinite(ranges) & (ranges >= message.range_min) & (ranges <= message.range_max)
+    return np.stack([ranges[good] * np.cos(bearings[good]), ranges[good] * np.sin(bearings[good])], axis=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lens:
+    """A camera as its camera_info describes it: a pinhole, and what to undo before it is one."""
+
+    pinhole: Pinhole
+    kind: str
+    coefficients: tuple[float, ...]
+
+    @staticmethod
+    def from_camera_info(message: CameraInfo, *, rectified: bool) -> Lens:
+        """Raises ``ValueError`` where the message cannot be used.
+
+        rectified: the pictures were undistorted already, so the projection matrix P describes them
+        (REP-104: raw and rectified topics share one camera_info).
+        """
+        fx, cx, fy, cy = message.k[0], message.k[2], message.k[4], message.k[5]
+        if rectified:
+            fx, cx, fy, cy = message.p[0], message.p[2], message.p[5], message.p[6]
+        pinhole = Pinhole(fx=fx, fy=fy, cx=cx, cy=cy, width=message.width, height=message.height)
+        coefficients = tuple(float(value) for value in message.d)
+        kind = "none" if rectified else undistortion(message.distortion_model, coefficients)
+        return Lens(pinhole=pinhole, kind=kind, coefficients=coefficients)
+
+
+class Rectifier:
+    """Undoes a lens's distortion: the picture that a pinhole with the same camera matrix would see.
+
+    Corners that the lens never saw stay black. The maps are made once per picture size.
+    """
+
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self._maps: dict[tuple[int, int], tuple[NDArray[Any], NDArray[Any]]] = {}
+
+    def apply(self, picture_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A picture of any size of the camera's shape, undistorted."""
+        if self.lens.kind == "none":
+            return picture_HWC
+        size = (picture_HWC.shape[1], picture_HWC.shape[0])
+        if size not in self._maps:
+            self._maps = {size: self._make_maps(size)}
+        first, second = self._maps[size]
+        return np.asarray(cv2.remap(picture_HWC, first, second, cv2.INTER_LINEAR), dtype=np.uint8)
+
+    def _make_maps(self, size: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]]:
+        pinhole = self.lens.pinhole
+        sx, sy = size[0] / pinhole.width, size[1] / pinhole.height
+        matrix = np.array(
+            [
+                [pinhole.fx * sx, 0.0, (pinhole.cx + 0.5) * sx - 0.5],
+                [0.0, pinhole.fy * sy, (pinhole.cy + 0.5) * sy - 0.5],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+        coefficients = np.array(self.lens.coefficients)
+        make = (
+            cv2.fisheye.initUndistortRectifyMap
+            if self.lens.kind == "fisheye"
+            else cv2.initUndistortRectifyMap
+        )
+        first, second = make(matrix, coefficients, np.eye(3), matrix, size, cv2.CV_16SC2)
+        return first, second

@@ -1,0 +1,239 @@
+"""Every parameter of the planner node, once: name, type, default, range and what it is for.
+
+A group is a frozen dataclass, a field is a parameter ``group.field``. ``config/planner.yaml`` holds
+the same names with the same defaults; a test keeps the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+from sana_wm_ros.planning.types import Robot
+
+
+def setting(
+    default: Any,
+    text: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+) -> Any:
+    """A dataclass field that is a parameter; ``live`` ones may change while the node is active."""
+    details = {"text": text, "low": low, "high": high, "choices": choices, "live": live}
+    return field(default=default, metadata=details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    path: str = setting(
+        "nano", "World model: a folder with config.yaml and weights, or a shipped model's name."
+    )
+    device: str = setting("auto", "Where the model runs.", choices=("auto", "cpu", "cuda"))
+    threads: int = setting(0, "CPU threads of the model; 0 leaves the choice to torch.", low=0, high=64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraSettings:
+    from_tf: bool = setting(True, "Take the camera's place from TF where tf2_ros is installed.")
+    x: float = setting(
+        0.1, "Camera body in the base frame, ahead, m (used without TF).", low=-10.0, high=10.0
+    )
+    y: float = setting(0.0, "Camera body in the base frame, to the left, m.", low=-10.0, high=10.0)
+    z: float = setting(0.35, "Camera body in the base frame, up, m.", low=-10.0, high=10.0)
+    roll: float = setting(0.0, "Camera body in the base frame, roll, rad.", low=-3.1416, high=3.1416)
+    pitch: float = setting(
+        0.12, "Camera body in the base frame, rad; positive looks down.", low=-1.58, high=1.58
+    )
+    yaw: float = setting(
+        0.0, "Camera body in the base frame, rad; positive looks left.", low=-3.1416, high=3.1416
+    )
+    rectified: bool = setting(
+        False, "Pictures are undistorted already: use the projection matrix of camera_info."
+    )
+    horizontal_fov_deg: float = setting(
+        0.0, "Field of view of a camera without camera_info; 0 waits for camera_info.", low=0.0, high=170.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSettings:
+    base: str = setting(
+        "base_link", "The robot's base frame; odometry's own child frame is taken to be the same."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextSettings:
+    max_age_s: float = setting(60.0, "A context that began longer ago is rebuilt, s.", low=10.0, high=600.0)
+    max_distance_m: float = setting(
+        20.0, "A context that began further away is rebuilt, m.", low=1.0, high=1000.0
+    )
+    rebuild_s: float = setting(
+        20.0, "How much of the past a rebuilt context takes in, s.", low=1.0, high=60.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerSettings:
+    rate_hz: float = setting(1.0, "Plans per second that are aimed at.", low=0.1, high=10.0)
+    budget_s: float = setting(
+        0.0, "Time that one plan may take, s; 0 takes nine tenths of the period.", low=0.0, high=30.0
+    )
+    candidates: int = setting(16, "Action sequences that are imagined side by side.", low=1, high=1024)
+    horizon_s: float = setting(60.0, "How far ahead is imagined when time allows, s.", low=1.0, high=60.0)
+    valid_s: float = setting(
+        3.0, "How long a plan may be followed without a newer one, s.", low=0.5, high=10.0
+    )
+    seed: int = setting(0, "Seed of every random draw: one seed, one plan.", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalSettings:
+    tolerance_m: float = setting(0.3, "A goal this near is reached, m.", low=0.01, high=10.0, live=True)
+    match_heading: bool = setting(False, "Also reach the goal's heading.", live=True)
+    timeout_s: float = setting(
+        180.0, "A goal that takes longer is given up, s.", low=1.0, high=86400.0, live=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SafetySettings:
+    camera_timeout_s: float = setting(
+        0.4, "Stop when the newest picture is older, s.", low=0.05, high=0.4, live=True
+    )
+    odometry_timeout_s: float = setting(
+        0.4, "Stop when the newest odometry is older, s.", low=0.05, high=0.4, live=True
+    )
+    clock_timeout_s: float = setting(
+        0.4,
+        "With use_sim_time: stop when /clock stood still for so long (wall time), s.",
+        low=0.05,
+        high=0.4,
+        live=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSettings:
+    rate_hz: float = setting(20.0, "Commands per second (wall time).", low=10.0, high=100.0)
+    stamped: bool = setting(True, "Publish TwistStamped; false publishes Twist.")
+    lost_m: float = setting(0.5, "Stop when the robot is further from its plan, m.", low=0.05, high=1000.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualSettings:
+    rollouts: int = setting(16, "Imagined ways that are drawn, the best first.", low=1, high=256, live=True)
+    film_frames: int = setting(12, "Pictures on a film strip.", low=2, high=60, live=True)
+    scale: int = setting(3, "Imagined pictures are enlarged so many times.", low=1, high=8, live=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All parameters of the planner node; critics' weights come beside them (``critics.NAME.weight``)."""
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    frames: FrameSettings = field(default_factory=FrameSettings)
+    context: ContextSettings = field(default_factory=ContextSettings)
+    robot: Robot = field(default_factory=Robot)
+    planner: PlannerSettings = field(default_factory=PlannerSettings)
+    goal: GoalSettings = field(default_factory=GoalSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
+    command: CommandSettings = field(default_factory=CommandSettings)
+    visual: VisualSettings = field(default_factory=VisualSettings)
+
+
+# The robot's dataclass lives with the planner, which knows nothing of parameters; their words are here.
+_ROBOT: dict[str, dict[str, Any]] = {
+    "drive": {
+        "text": "How the robot moves.",
+        "choices": ("differential", "ackermann", "omnidirectional"),
+    },
+    "radius_m": {
+        "text": "Radius of the disc around the base that must stay free, m.",
+        "low": 0.02,
+        "high": 5.0,
+    },
+    "max_speed_mps": {"text": "Greatest speed ahead, m/s.", "low": 0.01, "high": 30.0},
+    "max_reverse_mps": {"text": "Greatest speed backwards, m/s; 0 never reverses.", "low": 0.0, "high": 10.0},
+    "max_yaw_rate_radps": {"text": "Greatest turning rate, rad/s.", "low": 0.01, "high": 10.0},
+    "max_acceleration_mps2": {"text": "Greatest acceleration and braking, m/s^2.", "low": 0.05, "high": 20.0},
+    "max_yaw_acceleration_radps2": {
+        "text": "Greatest turning acceleration, rad/s^2.",
+        "low": 0.05,
+        "high": 50.0,
+    },
+    "wheelbase_m": {"text": "Distance between the axles (ackermann), m.", "low": 0.05, "high": 10.0},
+    "max_steering_rad": {"text": "Greatest steering angle (ackermann), rad.", "low": 0.05, "high": 1.4},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One parameter as ROS sees it."""
+
+    name: str
+    default: bool | int | float | str
+    text: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
+
+    @property
+    def expectation(self) -> str:
+        """What a value must be, in words."""
+        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[
+            type(self.default)
+        ]
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.low is None or self.high is None:
+            return kind
+        return f"{kind} in [{self.low:g}, {self.high:g}]"
+
+    def check(self, value: Any) -> bool | int | float | str:
+        """The value in this parameter's type; ``ValueError`` names it and what was expected."""
+        kind = type(self.default)
+        if kind is float and type(value) is int:
+            value = float(value)
+        good = type(value) is kind and (not self.choices or value in self.choices)
+        if good and self.low is not None and self.high is not None:
+            good = self.low <= value <= self.high  # false for nan
+        if not good:
+            raise ValueError(f"{self.name} = {value!r} is refused: expected {self.expectation}")
+        return kind(value)
+
+
+def parameters(critic_weights: dict[str, float]) -> dict[str, Parameter]:
+    """All parameters by name; ``critic_weights`` are the default weights of the critics that are installed."""
+    found = [Parameter(name="autostart", default=False, text="Configure and activate without being told to.")]
+    for group, option in _fields():
+        details = _ROBOT[option.name] if group == "robot" else dict(option.metadata)
+        found.append(Parameter(name=f"{group}.{option.name}", default=option.default, **details))
+    for critic, weight in critic_weights.items():
+        text = f"Weight of the critic '{critic}' in a plan's cost; 0 switches it off."
+        name = f"critics.{critic}.weight"
+        found.append(Parameter(name=name, default=float(weight), text=text, low=0.0, high=1e6, live=True))
+    return {parameter.name: parameter for parameter in found}
+
+
+def settings_from(values: dict[str, Any]) -> Settings:
+    """Checked values by parameter name as the dataclasses that the node's parts take."""
+    groups: dict[str, dict[str, Any]] = {}
+    for group, option in _fields():
+        groups.setdefault(group, {})[option.name] = values[f"{group}.{option.name}"]
+    kinds = {option.name: option.default_factory for option in fields(Settings)}
+    return Settings(**{group: kinds[group](**chosen) for group, chosen in groups.items()})  # type: ignore[misc, operator]
+
+
+def _fields() -> Iterator[tuple[str, Field[Any]]]:
+    for group in fields(Settings):
+        if group.default_factory is MISSING:
+            raise TypeError(f"{group.name} must be a group of parameters")
+        for option in fields(group.default_factory()):  # type: ignore[arg-type]
+            yield group.name, option

@@ -1,0 +1,91 @@
+"""How likely the robot is stopped by something, and where: shared by the critics that ask.
+
+Dimension letters: N candidates, F latent frames, K sectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sana_wm_ros.planning.types import FloatArray, Futures
+
+_MOVING_MPS = 0.02
+_CONE_RAD = 0.5236  # a disc about to touch something does so within 30 degrees of its way
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactModel:
+    """Turns what was imagined into the probability of contact in a frame.
+
+    floor: collision probabilities up to here are a young head's noise; margin_m: an imagined clearance of
+    radius + margin begins to count as contact, the radius fully; trust_s: what is imagined for t seconds
+    ahead counts exp(-t / trust_s), as imagination drifts.
+    """
+
+    floor: float = 0.1
+    margin_m: float = 0.1
+    trust_s: float = 20.0
+
+    def hazard(self, futures: Futures) -> Tensor:
+        """Probability of contact in each frame, shape (N, F): the higher of head and clearance."""
+        head = ((futures.rollout.collision_NF - self.floor) / (1 - self.floor)).clamp(0, 1)
+        gap = futures.robot.radius_m + self.margin_m - ahead_clearance(futures)
+        blocked = (gap / self.margin_m).clamp(0, 1)
+        return torch.maximum(head, blocked) * discount(futures, self.trust_s)
+
+    def survival(self, futures: Futures) -> Tensor:
+        """Probability that nothing was touched up to the end of each frame, shape (N, F)."""
+        return torch.cumprod(1 - self.hazard(futures), dim=1)
+
+    def expected(self, futures: Futures, value_NF: Tensor) -> Tensor:
+        """Expectation (N, F) of a value of the pose, for a robot that stays where it touches something."""
+        survival = self.survival(futures)
+        before = torch.cat([torch.ones_like(survival[:, :1]), survival[:, :-1]], dim=1)
+        stopped = torch.cumsum((before - survival) * value_NF, dim=1)
+        return stopped + survival * value_NF
+
+
+def like_rollout(futures: Futures, values: FloatArray) -> Tensor:
+    """An array of the candidates as a tensor of the rollout's type, on its device."""
+    collision = futures.rollout.collision_NF
+    return torch.as_tensor(values, dtype=collision.dtype, device=collision.device)
+
+
+def discount(futures: Futures, trust_s: float) -> Tensor:
+    """exp(-t / trust_s) at the end of each frame, shape (F,)."""
+    return torch.exp(-like_rollout(futures, futures.candidates.times_F) / trust_s)
+
+
+def ahead_clearance(futures: Futures) -> Tensor:
+    """Free metres (N, F) in the direction in which the robot goes on from each frame; inf while it stands.
+
+    The least of the sectors that reach into a cone of 30 degrees to both sides of that direction.
+    """
+    twists = like_rollout(futures, futures.candidates.twists_NF3)
+    following = torch.cat([twists[:, 1:], twists[:, -1:]], dim=1)
+    bearing = torch.atan2(following[..., 1], following[..., 0])
+    moving = torch.linalg.norm(following[..., :2], dim=-1) > _MOVING_MPS
+    clearance_NFK = futures.rollout.clearance_NFK
+    sectors = clearance_NFK.shape[-1]
+    width = 2 * torch.pi / sectors
+    centres = width * torch.arange(sectors, device=clearance_NFK.device, dtype=clearance_NFK.dtype)
+    away = torch.remainder(centres - bearing[..., None] + torch.pi, 2 * torch.pi) - torch.pi
+    # A sector counts when its centre lies in the cone, and the nearest one always does.
+    inside = away.abs() <= max(_CONE_RAD, 0.5 * width) + 1e-6
+    free = clearance_NFK.masked_fill(~inside, torch.inf).amin(dim=-1)
+    return free.masked_fill(~moving, torch.inf)
+
+
+def goal_distance(futures: Futures) -> Tensor:
+    """Metres (N, F) from each pose that the commands ask for to the goal."""
+    assert futures.goal is not None
+    poses = like_rollout(futures, futures.candidates.poses_NF3)
+    return torch.hypot(poses[..., 0] - futures.goal.x_m, poses[..., 1] - futures.goal.y_m)
+
+
+def zeros(futures: Futures) -> Tensor:
+    """No cost for anyone."""
+    return torch.zeros_like(futures.rollout.collision_NF[:, 0])

@@ -1,0 +1,32 @@
+"""How soon a future gets near the goal: the mean of the remaining way over the horizon."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sana_wm_ros.planning.critics.contact import ContactModel, goal_distance, zeros
+from sana_wm_ros.planning.types import Futures
+
+
+class Progress:
+    """Mean over the horizon of the expected distance to the goal, as a share of the distance at the start.
+
+    Standing still costs 1, arriving half way through at constant speed 0.25. A robot that touches something
+    is expected to stay there. Distances at the start below the goal's tolerance count as that.
+    Unit: share of the way. Default weight: 3. Costs nothing without a goal.
+    """
+
+    name = "progress"
+
+    def __init__(self, weight: float = 3.0, contact: ContactModel | None = None) -> None:
+        self.weight = weight
+        self.contact = contact or ContactModel()
+
+    def score(self, futures: Futures) -> Tensor:
+        """Share of the way, shape (N,)."""
+        goal = futures.goal
+        if goal is None:
+            return zeros(futures)
+        x, y = futures.start.pose_3[:2]
+        way = max(float(((x - goal.x_m) ** 2 + (y - goal.y_m) ** 2) ** 0.5), goal.tolerance_m)
+        return self.contact.expected(futures, goal_distance(futures)).mean(dim=1) / way

@@ -1,0 +1,34 @@
+"""How much the commands change from frame to frame."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from sana_wm_ros.planning.critics.contact import like_rollout
+from sana_wm_ros.planning.types import Futures
+
+
+class Smoothness:
+    """Mean squared change of the command per frame, as a share of the largest change that limits allow.
+
+    The change of velocity over (acceleration limit x period), squared, plus the same for the yaw rate; the
+    first change is from the twist that the robot has now, so plans that jerk the robot around cost more.
+    Unit: share squared, 0 for a constant command, 2 for one that always changes as hard as it may.
+    Default weight: 1.
+    """
+
+    name = "smoothness"
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight = weight
+
+    def score(self, futures: Futures) -> Tensor:
+        """Share squared, shape (N,)."""
+        robot, candidates = futures.robot, futures.candidates
+        period_s = candidates.times_F[0]
+        before = np.broadcast_to(futures.start.twist_3, (len(candidates), 1, 3))
+        change = np.diff(np.concatenate([before, candidates.twists_NF3], axis=1), axis=1) / period_s
+        linear = np.sum(change[..., :2] ** 2, axis=-1) / robot.max_acceleration_mps2**2
+        angular = change[..., 2] ** 2 / robot.max_yaw_acceleration_radps2**2
+        return like_rollout(futures, (linear + angular).mean(axis=1))

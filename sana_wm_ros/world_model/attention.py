@@ -1,0 +1,85 @@
+"""What every self-attention block has: joint projections, the camera branch beside the main one, the gate.
+
+Heads 0 .. H-1 are the main branch, H .. 2H-1 the camera branch (UCPE), from here to the state.
+Dimension letters: F latent frames, B batch, S tokens, H heads, D head width, C channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.layers import RMSNorm
+from sana_wm_ros.world_model.rope import rotate
+from sana_wm_ros.world_model.segment import Segment
+
+# With this bias SiLU gives 1: the gate starts open.
+OPEN_GATE = 1.278464542761074
+
+
+class TwoBranchAttention(nn.Module):
+    """Parameters that Gated DeltaNet and softmax blocks share, by their published names."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_norm, self.k_norm = RMSNorm(width), RMSNorm(width)
+        self.q_proj_cam = nn.Linear(width, width)
+        self.k_proj_cam = nn.Linear(width, width)
+        self.v_proj_cam = nn.Linear(width, width)
+        self.q_norm_cam, self.k_norm_cam = RMSNorm(width), RMSNorm(width)
+        self.out_proj_cam = nn.Linear(width, width)
+        self.output_gate = nn.Linear(width, width)
+        self.proj = nn.Linear(width, width)
+        nn.init.zeros_(self.output_gate.weight)
+        nn.init.constant_(self.output_gate.bias, OPEN_GATE)
+
+    def project(self, x_FBSC: Tensor, *extra: nn.Linear) -> list[Tensor]:
+        """Queries, keys and values of both branches (2C each, main first), the gate, then ``extra``.
+
+        One matrix product instead of seven: the weights are small, the tokens many.
+        """
+        width = self.config.width
+        q, k, v = self.qkv.weight.split(width)
+        cameras = (self.q_proj_cam, self.k_proj_cam, self.v_proj_cam)
+        weights = [part for main, camera in zip((q, k, v), cameras, strict=True) for part in (main, camera.weight)]
+        zero = x_FBSC.new_zeros(width)
+        biases = [part for camera in cameras for part in (zero, camera.bias)]
+        rest = (self.output_gate, *extra)
+        weight = torch.cat([*weights, *(layer.weight for layer in rest)])
+        bias = torch.cat([*biases, *(layer.bias for layer in rest)])
+        joint = nn.functional.linear(x_FBSC, weight, bias)
+        return list(joint.split([2 * width] * 3 + [layer.out_features for layer in rest], -1))
+
+    def norm_weights(self) -> tuple[Tensor, Tensor]:
+        """Weights of the query and key norms, (2, C) each."""
+        queries = torch.stack([self.q_norm.weight, self.q_norm_cam.weight])
+        return queries, torch.stack([self.k_norm.weight, self.k_norm_cam.weight])
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(F, B, S, 2C) to heads (F, B, S, 2H, D)."""
+        return x.unflatten(-1, (2 * self.config.heads, self.config.head_width))
+
+    def place(self, x_FBSHD: Tensor, matrix_FBSEE: Tensor, segment: Segment, turn_main: bool) -> Tensor:
+        """Give heads their place: rotary for the main ones (if asked), UCPE for the camera ones."""
+        main, camera = x_FBSHD.chunk(2, -2)
+        camera = turn_camera(camera, matrix_FBSEE, segment.rope_camera)
+        return torch.cat([rotate(main, segment.rope) if turn_main else main, camera], -2)
+
+    def finish(self, main_FBSC: Tensor, camera_FBSHD: Tensor, gate_FBSC: Tensor, segment: Segment) -> Tensor:
+        """Camera heads back to their rays, both branches joined, gated and projected."""
+        camera = turn_camera(camera_FBSHD, segment.out_FBSEE, segment.rope_camera.conj())
+        joined = main_FBSC + self.out_proj_cam(camera.flatten(-2))
+        return self.proj(joined * nn.functional.silu(gate_FBSC))
+
+
+def turn_camera(x_FBSHD: Tensor, matrix_FBSEE: Tensor, table: Tensor) -> Tensor:
+    """UCPE: the token's matrix on the first half of each head (E = D/2 channels), rotary on the second."""
+    F, B, S, H, D = x_FBSHD.shape
+    first, second = x_FBSHD.chunk(2, -1)
+    rows = first.reshape(F * B * S, H, D // 2)
+    moved = torch.bmm(rows, matrix_FBSEE.flatten(0, 2)).view(F, B, S, H, D // 2)
+    return torch.cat([moved, rotate(second, table)], -1)

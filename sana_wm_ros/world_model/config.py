@@ -1,0 +1,111 @@
+"""What makes one preset differ from another: a frozen, checked description of the transformer.
+
+Every preset is served by the same classes; a preset only chooses numbers and switches.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+class BadConfig(ValueError):
+    """A configuration value that no model can be built from; names the field and what it may be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """Size and switches of the transformer (SANA-WM, arXiv 2605.15178; numbers are per latent frame).
+
+    width: hidden channels; heads * head_width must equal it.
+    softmax_every: every n-th block attends exactly, the others carry a Gated DeltaNet state.
+    window_frames, sink_frames: what exact attention sees before its own chunk, in latent frames.
+    raw_per_latent: raw frames whose rays the Plücker input holds, 6 channels each.
+    position_scale: model units per metre (the camera branch likes positions of about 1).
+    prediction: what the last layer says, the clean latent (x0) or the flow (noise - x0).
+    bounded_keys: scale beta so that no memory transition has an eigenvalue outside [0, 1].
+    denominator_floor: least normaliser of the linear attention (0: the published 1e-8 is added).
+    truncate_timesteps: timesteps become whole numbers first, as the published weights were trained.
+    blank_pure_noise: frames at sigma 1 enter as zeros; pure noise tells nothing, and one-step presets
+        need not learn to look past it.
+    """
+
+    width: int = 128
+    depth: int = 8
+    heads: int = 4
+    head_width: int = 32
+    mlp_ratio: float = 2.0
+    latent_channels: int = 32
+    latent_height: int = 4
+    latent_width: int = 6
+    softmax_every: int = 4
+    window_frames: int = 16
+    sink_frames: int = 1
+    conv_width: int = 4
+    raw_per_latent: int = 4
+    position_scale: float = 0.15
+    chunk_frames: int = 2
+    max_chunk_frames: int = 3
+    prediction: Literal["x0", "flow"] = "x0"
+    bounded_keys: bool = True
+    denominator_floor: float = 0.1
+    truncate_timesteps: bool = False
+    blank_pure_noise: bool = False
+    timestep_width: int = 256
+
+    def __post_init__(self) -> None:
+        whole = {
+            "width": (8, 8192), "depth": (1, 128), "heads": (1, 128), "head_width": (8, 256),
+            "latent_channels": (1, 1024), "latent_height": (1, 256), "latent_width": (1, 256),
+            "softmax_every": (1, 128), "window_frames": (1, 1024), "sink_frames": (0, 64),
+            "conv_width": (1, 16), "raw_per_latent": (1, 64), "chunk_frames": (1, 1024),
+            "max_chunk_frames": (1, 1024), "timestep_width": (2, 8192),
+        }  # fmt: skip
+        for name, (low, high) in whole.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise BadConfig(f"{name} is {value!r}; expected a whole number from {low} to {high}")
+        real = {"mlp_ratio": (0.5, 16.0), "position_scale": (1e-4, 1e4), "denominator_floor": (0.0, 10.0)}
+        for name, (low_real, high_real) in real.items():
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not low_real <= value <= high_real:
+                raise BadConfig(f"{name} is {value!r}; expected a number from {low_real} to {high_real}")
+        for name in ("bounded_keys", "truncate_timesteps", "blank_pure_noise"):
+            if not isinstance(getattr(self, name), bool):
+                raise BadConfig(f"{name} is {getattr(self, name)!r}; expected true or false")
+        if self.prediction not in ("x0", "flow"):
+            raise BadConfig(f"prediction is {self.prediction!r}; expected x0 or flow")
+        if self.heads * self.head_width != self.width:
+            raise BadConfig(f"heads * head_width is {self.heads * self.head_width}; expected width {self.width}")
+        if self.head_width % 8:
+            raise BadConfig(f"head_width is {self.head_width}; expected a multiple of 8 (4x4 camera groups)")
+        if self.chunk_frames > self.max_chunk_frames:
+            raise BadConfig(f"chunk_frames is {self.chunk_frames}; expected at most {self.max_chunk_frames}")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens per latent frame."""
+        return self.latent_height * self.latent_width
+
+    @property
+    def mlp_width(self) -> int:
+        """Width of the gated convolution."""
+        return int(self.width * self.mlp_ratio)
+
+    def is_softmax(self, block: int) -> bool:
+        """Whether block ``block`` (from 0) attends exactly."""
+        return (block + 1) % self.softmax_every == 0
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TransformerConfig:
+        """Read a mapping; unknown names are refused."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise BadConfig(f"unknown setting {', '.join(unknown)}; known are {', '.join(known)}")
+        return cls(**values)
+
+
+NANO = TransformerConfig(blank_pure_noise=True)

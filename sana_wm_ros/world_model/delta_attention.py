@@ -1,0 +1,116 @@
+"""Gated DeltaNet over frames: the recurrent half of the model, whose state never grows.
+
+All tokens of a frame read and write one memory per head; the past is carried, later frames of the same
+chunk are read through a scan that starts anew in each chunk (arXiv 2605.15178, frame-wise GDN).
+Dimension letters: F latent frames, B batch, S tokens, H heads, D head width, C channels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sana_wm_ros.world_model.attention import TwoBranchAttention
+from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.kernels import KERNELS, choose
+from sana_wm_ros.world_model.layers import ShortConv, rms_normalise, short_conv
+from sana_wm_ros.world_model.segment import Segment
+from sana_wm_ros.world_model.state import DeltaState
+
+# Decay per latent frame at the start of training, 1 - g: slow heads keep minutes, fast ones seconds.
+SLOW, FAST = (2e-4, 2e-3), (1e-2, 2e-1)
+
+
+class DeltaAttention(TwoBranchAttention):
+    """One Gated DeltaNet block: main branch with a normaliser, camera branch without."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config)
+        self.beta_proj = nn.Linear(config.width, config.heads)
+        self.gate_proj = nn.Linear(config.width, config.heads)
+        self.A_log = nn.Parameter(torch.zeros(config.heads))
+        self.dt_bias = nn.Parameter(initial_dt_bias(config.heads))
+        self.conv_k = ShortConv(config.width, config.conv_width)
+        self.conv_k_cam = ShortConv(config.width, config.conv_width)
+        nn.init.zeros_(self.beta_proj.weight)
+        nn.init.zeros_(self.beta_proj.bias)
+        nn.init.zeros_(self.gate_proj.weight)
+        nn.init.zeros_(self.gate_proj.bias)
+
+    def empty(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Memory, normaliser and key tail before the first frame."""
+        heads, width, channels = self.config.heads, self.config.head_width, self.config.width
+        new = self.A_log.new_zeros
+        tail = new(self.config.conv_width - 1, batch, self.config.tokens, 2 * channels)
+        return new(batch, 2 * heads, width, width), new(batch, heads, 1, width), tail
+
+    def forward(
+        self, x_FBSC: Tensor, segment: Segment, state: DeltaState
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """Attend; returns the block's output and its new memory, normaliser and key tail."""
+        F, B, S, C = x_FBSC.shape
+        H, D = self.config.heads, self.config.head_width
+        bounded = self.config.bounded_keys
+        delta_memory = KERNELS[choose(x_FBSC.device.type)]
+        q, k, v, gate, beta = self.project(x_FBSC, self.beta_proj)
+
+        tail = torch.cat([state.key_tail_EBSC, k])[-state.key_tail_EBSC.shape[0] :]
+        taps = torch.cat([self.conv_k.weight, self.conv_k_cam.weight])[:, 0]
+        k = short_conv(k, state.key_tail_EBSC, taps, segment)
+        query_weight, key_weight = self.norm_weights()
+        q = nn.functional.relu(rms_normalise(q.unflatten(-1, (2, C)), query_weight)).flatten(-2)
+        # Without the scale of 1 / sqrt(D S) the correction K B K^T explodes.
+        key_weight = key_weight / math.sqrt(D * S)
+        k = nn.functional.relu(rms_normalise(k.unflatten(-1, (2, C)), key_weight)).flatten(-2)
+        q, k, v = self.split_heads(q), self.split_heads(k), self.split_heads(v)
+
+        beta_FBHS = beta.float().sigmoid().transpose(-1, -2)
+        decay_FBH = self.decay(x_FBSC)
+        placed_q = self.place(q, segment.query_FBSEE, segment, turn_main=True).transpose(2, 3)
+        placed_k = self.place(k, segment.key_FBSEE, segment, turn_main=True).transpose(2, 3)
+        placed_v = self.place(v, segment.key_FBSEE, segment, turn_main=False).transpose(2, 3)
+        both_beta = torch.cat([beta_FBHS, self.camera_beta(beta_FBHS, k, placed_k)], 2)
+        out, memory = delta_memory(
+            placed_q, placed_k, placed_v, both_beta, decay_FBH.repeat(1, 1, 2),
+            state.memory_BHRD, segment.chunk_lengths, bounded,
+        )  # fmt: skip
+        ones = x_FBSC.new_ones(1).expand(F, B, H, S, 1)
+        sums, normaliser = delta_memory(
+            q[..., :H, :].transpose(2, 3), k[..., :H, :].transpose(2, 3), ones, beta_FBHS, decay_FBH,
+            state.normaliser_BH1D, segment.chunk_lengths, bounded,
+        )  # fmt: skip
+        main = out[:, :, :H] / self.positive(sums)
+        out_main = main.transpose(2, 3).reshape(F, B, S, C)
+        out_camera = out[:, :, H:].transpose(2, 3)
+        return self.finish(out_main, out_camera, gate, segment), (memory, normaliser, tail)
+
+    def decay(self, x_FBSC: Tensor) -> Tensor:
+        """g in (0, 1) per frame and head, (F, B, H)."""
+        step = nn.functional.softplus(self.gate_proj(x_FBSC.mean(2)).float() + self.dt_bias.float())
+        return (-self.A_log.float().exp() * step).exp()
+
+    def camera_beta(self, beta_FBHS: Tensor, k_FBSHD: Tensor, placed_FBHSD: Tensor) -> Tensor:
+        """Beta of the camera branch, lowered where UCPE makes keys longer (bounded keys need no such care)."""
+        if self.config.bounded_keys:
+            return beta_FBHS
+        H = self.config.heads
+        before = k_FBSHD[..., H:, :].float().square().sum(-1).transpose(-1, -2)
+        after = placed_FBHSD[:, :, H:].float().square().sum(-1)
+        growth = (after / before.clamp(min=1e-12)).mean(-1, keepdim=True)
+        return beta_FBHS / growth.clamp(min=1.0)
+
+    def positive(self, sums: Tensor) -> Tensor:
+        """The normaliser kept away from zero: a floor, or the published 1e-8."""
+        floor = self.config.denominator_floor
+        return sums.clamp(min=floor) if floor > 0.0 else sums + 1e-8
+
+
+def initial_dt_bias(heads: int) -> Tensor:
+    """Biases whose softplus is the decay 1 - g: slow in the first half of the heads, fast in the others."""
+    slow = max(1, heads // 2)
+    parts = [torch.logspace(math.log10(a), math.log10(b), n) for (a, b), n in ((SLOW, slow), (FAST, heads - slow))]
+    # 1 - g = 1 - exp(-softplus(b)), solved for b.
+    step = -torch.log1p(-torch.cat(parts))
+    return torch.log(torch.expm1(step))

@@ -1,0 +1,59 @@
+"""The gated convolution after attention: local detail in space, and three taps in time.
+
+Dimension letters: F latent frames, B batch, S tokens (H x W, row-major), C channels, M inner channels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.segment import Segment
+
+
+class _Conv(nn.Module):
+    """Holds a convolution under the published name ``<place>.conv``."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+
+
+class GatedConvMLP(nn.Module):
+    """GLUMBConvTemp, chunk-causal: the last tap of a chunk's last frame sees nothing."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width, inner = config.width, config.mlp_width
+        self.config = config
+        self.inverted_conv = _Conv(nn.Conv2d(width, 2 * inner, 1))
+        self.depth_conv = _Conv(nn.Conv2d(2 * inner, 2 * inner, 3, padding=1, groups=2 * inner))
+        self.point_conv = _Conv(nn.Conv2d(inner, width, 1, bias=False))
+        self.t_conv = nn.Conv2d(width, width, (3, 1), padding=(1, 0), bias=False)
+        nn.init.zeros_(self.t_conv.weight)
+
+    def empty(self, batch: int) -> Tensor:
+        """The frame before the first one: zeros."""
+        return self.t_conv.weight.new_zeros(1, batch, self.config.tokens, self.config.width)
+
+    def forward(self, x_FBSC: Tensor, segment: Segment, tail_1BSC: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the output and the last frame before the temporal taps."""
+        F, B, S, _ = x_FBSC.shape
+        rows, columns = self.config.latent_height, self.config.latent_width
+        wide = self.inverted_conv.conv
+        y = nn.functional.silu(nn.functional.linear(x_FBSC, wide.weight.flatten(1), wide.bias))
+        # Token rows are images with channels last: a view, no copy.
+        image = y.view(F * B, rows, columns, -1).permute(0, 3, 1, 2)
+        mixed = self.depth_conv.conv(image).permute(0, 2, 3, 1).reshape(F, B, S, -1)
+        value, gate = mixed.chunk(2, -1)
+        z = nn.functional.linear(value * nn.functional.silu(gate), self.point_conv.conv.weight.flatten(1))
+        before, now, after = self.t_conv.weight[..., 0].unbind(-1)
+        earlier = torch.cat([tail_1BSC, z[:-1]])
+        taps = [earlier, z]
+        weights = [before, now]
+        if max(segment.chunk_lengths) > 1:
+            taps.append(nn.functional.pad(z[1:], (0, 0, 0, 0, 0, 0, 0, 1)) * segment.inside(1))
+            weights.append(after)
+        out = z + nn.functional.linear(torch.cat(taps, -1), torch.cat(weights, 1))
+        return out, z[-1:]

@@ -1,0 +1,54 @@
+"""Rotary positions over latent frame, row and column, as complex tables (WAN style).
+
+Dimension letters: F latent frames, S tokens per frame (row-major), D head width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sana_wm_ros.world_model.config import TransformerConfig
+
+THETA = 10_000.0
+
+
+def axis_widths(width: int) -> tuple[int, int, int]:
+    """How many of ``width`` channels turn with frame, row and column."""
+    side = 2 * (width // 6)
+    return width - 2 * side, side, side
+
+
+def _angles(position: Tensor, axis_width: int, pairs: int) -> Tensor:
+    frequency = THETA ** (-torch.arange(pairs, device=position.device, dtype=torch.float64) * 2 / axis_width)
+    return position.double()[:, None] * frequency
+
+
+def rotary_tables(config: TransformerConfig, first_frame: int, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Unit complex factors of the main heads (F, S, D/2) and of the camera half (F, S, D/4).
+
+    The camera half takes the first frequencies of each axis' table, not tables of its own width.
+    ``first_frame`` counts from the anchor time.
+    """
+    width = config.head_width
+    widths = axis_widths(width)
+    times = torch.arange(first_frame, first_frame + frames, device=device)
+    rows = torch.arange(config.latent_height, device=device)
+    columns = torch.arange(config.latent_width, device=device)
+    shape = (frames, config.latent_height, config.latent_width)
+
+    def table(pairs: tuple[int, int, int]) -> Tensor:
+        t = _angles(times, widths[0], pairs[0])[:, None, None].expand(*shape, -1)
+        v = _angles(rows, widths[1], pairs[1])[None, :, None].expand(*shape, -1)
+        u = _angles(columns, widths[2], pairs[2])[None, None].expand(*shape, -1)
+        angle = torch.cat([t, v, u], -1).flatten(1, 2)
+        return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
+
+    t, v, u = (part // 2 for part in widths)
+    tc, vc, uc = (part // 2 for part in axis_widths(width // 2))
+    return table((t, v, u)), table((tc, vc, uc))
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """Multiply interleaved channel pairs of x (..., D) by the factors (..., D/2)."""
+    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * table).flatten(-2)

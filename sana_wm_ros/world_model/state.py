@@ -1,0 +1,94 @@
+"""What a stretch of latent frames leaves behind: tensors of constant size per block, shared until changed.
+
+Dimension letters: B batch, H heads (main, then camera), R value and D key width, W window frames,
+S tokens, C channels, E number of raw inputs a short convolution looks back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+Change = Callable[[Tensor, int], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaState:
+    """Of a Gated DeltaNet block: the memories, the normaliser and the convolutions' last inputs."""
+
+    memory_BHRD: Tensor
+    normaliser_BH1D: Tensor
+    key_tail_EBSC: Tensor
+    mlp_tail_1BSC: Tensor
+
+    def changed(self, change: Change) -> DeltaState:
+        """The same with ``change(tensor, its batch axis)`` applied to every tensor."""
+        return DeltaState(
+            memory_BHRD=change(self.memory_BHRD, 0),
+            normaliser_BH1D=change(self.normaliser_BH1D, 0),
+            key_tail_EBSC=change(self.key_tail_EBSC, 1),
+            mlp_tail_1BSC=change(self.mlp_tail_1BSC, 1),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowState:
+    """Of a softmax block: keys and values of the sink and the last frames, which ``frames`` numbers."""
+
+    frames: tuple[int, ...]
+    keys_BHWSD: Tensor
+    values_BHWSD: Tensor
+    mlp_tail_1BSC: Tensor
+
+    def changed(self, change: Change) -> WindowState:
+        """The same with ``change(tensor, its batch axis)`` applied to every tensor."""
+        return WindowState(
+            frames=self.frames,
+            keys_BHWSD=change(self.keys_BHWSD, 0),
+            values_BHWSD=change(self.values_BHWSD, 0),
+            mlp_tail_1BSC=change(self.mlp_tail_1BSC, 1),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelState:
+    """Of the whole model; ``next_frame`` numbers the latent frame that comes next. Never written to."""
+
+    next_frame: int
+    blocks: tuple[DeltaState | WindowState, ...]
+
+    def expand(self, batch: int) -> ModelState:
+        """One row shared by ``batch`` rows, without copies."""
+
+        def change(tensor: Tensor, axis: int) -> Tensor:
+            shape = [-1] * tensor.ndim
+            shape[axis] = batch
+            return tensor.expand(shape)
+
+        return self._changed(change)
+
+    def select(self, index_N: Tensor) -> ModelState:
+        """Some rows, in the order given."""
+        return self._changed(lambda tensor, axis: tensor.index_select(axis, index_N))
+
+    def detach(self) -> ModelState:
+        """The same values without their history, as truncated training and imagining need."""
+        return self._changed(lambda tensor, axis: tensor.detach())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the state of the whole batch would take if no row were shared."""
+        total = 0
+
+        def count(tensor: Tensor, axis: int) -> Tensor:
+            nonlocal total
+            total += tensor.numel() * tensor.element_size()
+            return tensor
+
+        self._changed(count)
+        return total
+
+    def _changed(self, change: Change) -> ModelState:
+        return ModelState(next_frame=self.next_frame, blocks=tuple(b.changed(change) for b in self.blocks))

@@ -1,0 +1,199 @@
+"""SANA-WM's hybrid linear diffusion transformer, one forward for training, observing and imagining.
+
+A forward pass takes a segment of several chunks at once and the state that earlier frames left, and
+returns the state that this segment leaves: a minute is a few segments, and never costs more memory.
+Dimension letters: B batch, F latent frames, C channels, H and W latent rows and columns, S tokens.
+Inside, time comes first: tokens are (F, B, S, C).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sana_wm_ros.world_model.camera import CameraTrack
+from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.delta_attention import DeltaAttention
+from sana_wm_ros.world_model.mlp import GatedConvMLP
+from sana_wm_ros.world_model.segment import Segment, make_segment
+from sana_wm_ros.world_model.state import DeltaState, ModelState, WindowState
+from sana_wm_ros.world_model.window_attention import WindowAttention
+
+# Timesteps run from 0 (clean) to 1000 (pure noise), as in the published weights.
+TIMESTEPS = 1000.0
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Layer norm over channels without learned weights."""
+    return nn.functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Layer norm, then scale and shift."""
+    if shift.shape[:-1].numel() == 1:
+        return nn.functional.layer_norm(x, x.shape[-1:], 1.0 + scale.flatten(), shift.flatten(), 1e-6)
+    return torch.addcmul(shift, normalised(x), 1.0 + scale)
+
+
+class Embed(nn.Module):
+    """A 1 x 1 x 1 patch embedding under its published shape (out, in, 1, 1, 1)."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(channels, width, 1)
+
+    @property
+    def weight(self) -> Tensor:
+        """The embedding as a matrix (out, in)."""
+        return self.proj.weight.flatten(1)
+
+
+class TimeEmbed(nn.Module):
+    """Sinusoid of a timestep, cosines first, then two layers."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mlp = nn.Sequential(
+            nn.Linear(config.timestep_width, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
+        )
+
+    def forward(self, timestep_FB: Tensor) -> Tensor:
+        """(F, B) timesteps to (F, B, C)."""
+        half = self.config.timestep_width // 2
+        t = timestep_FB.trunc() if self.config.truncate_timesteps else timestep_FB
+        steps = torch.arange(half, device=t.device, dtype=torch.float32)
+        angle = t.float()[..., None] * torch.exp(-math.log(10_000.0) * steps / half)
+        return self.mlp(torch.cat([angle.cos(), angle.sin()], -1))
+
+
+class Block(nn.Module):
+    """Attention, the camera's rays, the gated convolution; each adds to the hidden tokens."""
+
+    def __init__(self, config: TransformerConfig, index: int) -> None:
+        super().__init__()
+        self.attn: DeltaAttention | WindowAttention
+        self.attn = WindowAttention(config) if config.is_softmax(index) else DeltaAttention(config)
+        self.mlp = GatedConvMLP(config)
+        self.plucker_proj = nn.Linear(config.width, config.width)
+        self.scale_shift_table = nn.Parameter(torch.randn(6, config.width) / config.width**0.5)
+
+    def empty(self, batch: int) -> DeltaState | WindowState:
+        """The state before the first frame."""
+        tail = self.mlp.empty(batch)
+        if isinstance(self.attn, WindowAttention):
+            frames, keys, values = self.attn.empty(batch)
+            return WindowState(frames=frames, keys_BHWSD=keys, values_BHWSD=values, mlp_tail_1BSC=tail)
+        memory, normaliser, keys = self.attn.empty(batch)
+        return DeltaState(
+            memory_BHRD=memory, normaliser_BH1D=normaliser, key_tail_EBSC=keys, mlp_tail_1BSC=tail
+        )
+
+    def forward(
+        self,
+        h_FBSC: Tensor,
+        t0_FB6C: Tensor,
+        plucker: tuple[Tensor, Embed],
+        segment: Segment,
+        state: DeltaState | WindowState,
+    ) -> tuple[Tensor, DeltaState | WindowState]:
+        """Returns the hidden tokens and the block's new state."""
+        parts = (self.scale_shift_table + t0_FB6C)[:, :, :, None].unbind(2)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = parts
+        x = modulated(h_FBSC, shift_a, scale_a)
+        if isinstance(self.attn, WindowAttention):
+            assert isinstance(state, WindowState)
+            attended, (frames, keys, values) = self.attn(x, segment, state)
+        else:
+            assert isinstance(state, DeltaState)
+            attended, (memory, normaliser, tail) = self.attn(x, segment, state)
+        h = torch.addcmul(h_FBSC, gate_a, attended)
+
+        # Two linear maps in a row are one: rays go straight to the hidden width.
+        rays, embed = plucker
+        weight = self.plucker_proj.weight @ embed.weight
+        bias = self.plucker_proj(embed.proj.bias)
+        h = h + nn.functional.linear(rays, weight, bias)
+
+        mixed, mlp_tail = self.mlp(modulated(h, shift_m, scale_m), segment, state.mlp_tail_1BSC)
+        h = torch.addcmul(h, gate_m, mixed)
+        if isinstance(self.attn, WindowAttention):
+            return h, WindowState(
+                frames=frames, keys_BHWSD=keys, values_BHWSD=values, mlp_tail_1BSC=mlp_tail
+            )
+        return h, DeltaState(
+            memory_BHRD=memory, normaliser_BH1D=normaliser, key_tail_EBSC=tail, mlp_tail_1BSC=mlp_tail
+        )
+
+
+class FinalLayer(nn.Module):
+    """Tokens to latent channels."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.scale_shift_table = nn.Parameter(torch.randn(2, config.width) / config.width**0.5)
+        self.linear = nn.Linear(config.width, config.latent_channels)
+
+    def forward(self, h_FBSC: Tensor, t_FBC: Tensor) -> Tensor:
+        """(F, B, S, C) to (F, B, S, latent channels)."""
+        shift, scale = (self.scale_shift_table + t_FBC[:, :, None])[:, :, :, None].unbind(2)
+        return self.linear(modulated(h_FBSC, shift, scale))
+
+
+class SanaTransformer(nn.Module):
+    """The transformer of every preset; attribute names follow the published state dict."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.x_embedder = Embed(config.latent_channels, config.width)
+        self.plucker_embedder = Embed(6 * config.raw_per_latent, config.width)
+        self.t_embedder = TimeEmbed(config)
+        self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(config.width, 6 * config.width))
+        self.blocks = nn.ModuleList(Block(config, index) for index in range(config.depth))
+        self.final_layer = FinalLayer(config)
+
+    def empty_state(self, batch: int) -> ModelState:
+        """The state before the first frame."""
+        return ModelState(next_frame=0, blocks=tuple(block.empty(batch) for block in self.blocks))
+
+    def forward(
+        self,
+        x_BFCHW: Tensor,
+        sigma_BF: Tensor,
+        track: CameraTrack,
+        state: ModelState | None = None,
+        chunk_lengths: tuple[int, ...] | None = None,
+    ) -> tuple[Tensor, Tensor, ModelState]:
+        """One pass over a segment.
+
+        x_BFCHW: latents noised to ``sigma_BF`` in [0, 1] (0 clean; (1, 1) where all frames share it).
+        track: the camera, F frames. state: what earlier frames left (None: nothing). chunk_lengths:
+        how the F frames fall into chunks (None: the preset's own, a shorter one last).
+        Returns the clean latents or the flow as the preset predicts (B, F, C, H, W), the features that
+        heads read (B, F, S, width) and the new state.
+        """
+        B, F = x_BFCHW.shape[:2]
+        state = self.empty_state(B) if state is None else state
+        lengths = self.chunk_lengths(F) if chunk_lengths is None else chunk_lengths
+        if self.config.blank_pure_noise:
+            x_BFCHW = torch.where(sigma_BF[..., None, None, None] < 1.0, x_BFCHW, 0.0)
+        segment = make_segment(self.config, track, state.next_frame, lengths)
+        tokens = x_BFCHW.flatten(3).permute(1, 0, 3, 2)
+        h = nn.functional.linear(tokens, self.x_embedder.weight, self.x_embedder.proj.bias)
+        t_FBC = self.t_embedder(sigma_BF.t() * TIMESTEPS)
+        t0_FB6C = self.t_block(t_FBC).unflatten(-1, (6, -1))
+        blocks = []
+        for block, block_state in zip(self.blocks, state.blocks, strict=True):
+            h, new = block(h, t0_FB6C, (segment.plucker_FBSP, self.plucker_embedder), segment, block_state)
+            blocks.append(new)
+        out = self.final_layer(h, t_FBC).permute(1, 0, 3, 2).unflatten(-1, x_BFCHW.shape[-2:])
+        features = normalised(h).transpose(0, 1)
+        return out, features, ModelState(next_frame=state.next_frame + F, blocks=tuple(blocks))
+
+    def chunk_lengths(self, frames: int) -> tuple[int, ...]:
+        """``frames`` in chunks of the preset's length, a shorter one last."""
+        whole, rest = divmod(frames, self.config.chunk_frames)
+        return (self.config.chunk_frames,) * whole + ((rest,) if rest else ())

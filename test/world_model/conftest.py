@@ -1,0 +1,22 @@
+"""Fixtures of the world model's tests."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny_model import TINY, enliven
+
+from sana_wm_ros.world_model.transformer import SanaTransformer
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SanaTransformer:
+    torch.manual_seed(0)
+    model = SanaTransformer(TINY)
+    enliven(model)
+    return model.eval()
