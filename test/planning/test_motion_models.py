@@ -86,6 +86,20 @@ def test_knots_are_joined_by_lines_and_held_outside():
 
 
 @pytest.mark.parametrize(
+    "bad",
+    [dict(max_speed_mps=0.0), dict(max_reverse_mps=-0.1), dict(radius_m=np.nan), dict(max_steering_rad=1.6)],
+)
+def test_a_robot_that_cannot_be_is_refused_by_name(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        Robot(**bad)
+
+
+def test_an_unknown_drive_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'tracked' is not known; choose one of differential, ackermann"):
+        Robot(drive="tracked")
+
+
+@pytest.mark.parametrize(
     ("twists", "words"),
     [
         ([[0.4, 0, 0], [0.7, 0, 0]], "forward velocity 0.700 at 0.5 s"),

@@ -157,6 +157,15 @@ def test_a_plan_that_is_over_is_not_carried_on(kit):
     assert "last plan" not in origins
 
 
+def test_a_plan_that_expired_is_not_carried_on(kit):
+    previous = kit.plan_from([[0.4, 0, 0]] * 40, kit.state(), valid_s=3.0)
+    ask = lambda now: propose(  # noqa: E731
+        Robot(), kit.state(time_s=now), None, SETTINGS, np.random.default_rng(0), previous=previous
+    )
+    assert "last plan" in ask(2.9).origins
+    assert "last plan" not in ask(3.1).origins
+
+
 def test_while_the_planner_thinks_all_but_stop_do_what_the_robot_does_anyway(kit):
     previous = curved_plan(kit)
     start = RobotState(time_s=1.0, pose_3=previous.poses_F3[1], twist_3=previous.twists_F3[1])
