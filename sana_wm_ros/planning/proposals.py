@@ -68,8 +68,9 @@ def propose(
     """``settings.count`` candidates from ``start``; the same generator state gives the same ones.
 
     The first ones are always: stop, straight to the goal (with a goal), the last plan carried on (with a
-    ``previous`` plan that neither ended nor expired). ``commit_s``: what the robot does anyway while the planner thinks,
-    which is carrying on with ``previous`` or, without one, standing; every candidate but "stop" begins so.
+    ``previous`` plan that neither ended nor expired). ``commit_s``: what the robot does anyway while the
+    planner thinks, which is carrying on with ``previous`` or, without one, standing; every candidate but
+    "stop" begins so.
     """
     able = replace(
         robot,
