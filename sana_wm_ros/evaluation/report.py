@@ -124,6 +124,9 @@ def metrics_of(given: ReportInput, facts: PlannerFacts, skipped: list[str]) -> d
         "configured_rate_hz": facts.configured_rate_hz,
         "latency_s": percentiles(facts.latencies_s),
         "late_plans": facts.late_plans,
+        "skipped_turns": facts.skipped_turns,
+        "horizon_s": percentiles(facts.horizons_s),
+        "peak_memory_mib": float(facts.peak_memory_mib.max(initial=0.0)),
         "stops": [vars(span) for span in facts.stops],
         "critics": {
             name: float(np.mean(facts.shares_TM[:, index])) for index, name in enumerate(facts.critic_names)

@@ -60,9 +60,17 @@ def _planner_sentences(facts: PlannerFacts) -> list[str]:
         asked = facts.configured_rate_hz
         words.append(f"at {facts.rate_hz:.2g} Hz" + (f" (asked: {asked:.2g} Hz)" if np.isfinite(asked) else ""))
     late = f"{facts.late_plans} of them late" if facts.late_plans else "none of them late"
-    stops = len(facts.stops)
-    ending = f", {late}; diagnostics reported {stops} stop{'s' if stops != 1 else ''} or warnings."
-    return [" ".join(words) + (ending if stops else f", {late}, and never had to stop.")]
+    return [f"{' '.join(words)}, {late}. {_stop_words(facts)}"]
+
+
+def _stop_words(facts: PlannerFacts) -> str:
+    stops = facts.stops
+    if not stops:
+        return "It never had to stop."
+    reasons = list(dict.fromkeys(span.message.partition(": ")[2] for span in stops))
+    more = f" and {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
+    held = sum(span.duration_s for span in stops)
+    return f"It held the robot still for {held:.1f} s in all ({'; '.join(reasons[:3])}{more})."
 
 
 def key_figures(facts: PlannerFacts, check: ImaginationCheck | None) -> list[KeyFigure]:

@@ -150,7 +150,7 @@ def _line(time_s, index, path_F2, cost, contact_F, colour_3):
     return make(
         "visualization_msgs/msg/Marker",
         header=header(time_s),
-        ns="candidates",
+        ns="imagined",
         id=index,
         type=4,
         action=0,
@@ -201,11 +201,14 @@ def write_output_bag(path: Path, *, seconds: float = 10.0, start_s: float = 100.
             bag.write("/planner/rollouts", time_s, rollouts_message(time_s, paths, costs, contacts))
             if not stopped:
                 bag.write("/plan", time_s, path_message(time_s, paths[0]))
-            said = "stopped: no picture for 0.6 s" if stopped else "driving"
-            values = {"plan_latency_s": f"{0.1 + 0.01 * k:.3f}", "configured_rate_hz": "2.0", "plans": str(k)}
-            bag.write("/diagnostics", time_s, diagnostics(time_s, "planner", 2 * int(stopped), said, values))
-            shares = {"progress": f"{-1.0 + 0.05 * k:.2f}", "collision": "0.5", "clearance": "0.25"}
-            bag.write("/planner/critics", time_s, diagnostics(time_s, "critics", 0, "", shares))
+            said = "stopped: no picture for 0.6 s" if stopped else "following the plan"
+            planning = {"cycle (s)": f"{0.1 + 0.01 * k:.3f}", "period (s)": "0.5", "plans": str(k), "late": "0"}
+            bag.write("/diagnostics", time_s, diagnostics(time_s, "planner: motion", 2 * int(stopped), said, {}))
+            bag.write("/diagnostics", time_s, diagnostics(time_s, "planner: planning", 0, "plans in time", planning))
+            shares = {"progress": -1.0 + 0.05 * k, "collision": 0.5, "clearance": 0.25}
+            for name, share in shares.items():
+                values = {"weight": "1", "share of the best": f"{share:.2f}"}
+                bag.write("/planner/critics", time_s, diagnostics(time_s, f"planner: critic {name}", 0, "", values))
             for j in range(10):
                 moment = time_s + j / 20
                 bag.write("/cmd_vel", moment, twist(moment, 0.0 if stopped else 0.5, 0.1))
