@@ -178,6 +178,10 @@ class Rectifier:
             ]
         )
         coefficients = np.array(self.lens.coefficients)
-        make = cv2.fisheye.initUndistortRectifyMap if self.lens.kind == "fisheye" else cv2.initUndistortRectifyMap
+        make = (
+            cv2.fisheye.initUndistortRectifyMap
+            if self.lens.kind == "fisheye"
+            else cv2.initUndistortRectifyMap
+        )
         first, second = make(matrix, coefficients, np.eye(3), matrix, size, cv2.CV_16SC2)
         return first, second

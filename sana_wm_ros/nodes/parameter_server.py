@@ -34,7 +34,9 @@ class ParameterServer:
         self._values: dict[str, Any] = {}
         for name, parameter in self._table.items():
             descriptor = _descriptor(parameter)
-            self._values[name] = parameter.check(node.declare_parameter(name, parameter.default, descriptor).value)
+            self._values[name] = parameter.check(
+                node.declare_parameter(name, parameter.default, descriptor).value
+            )
         self.unknown = _unknown_overrides(node, self._table)
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._take_over)

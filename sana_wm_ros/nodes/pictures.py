@@ -101,7 +101,9 @@ def _tight_pixels(message: Image, layout: _Layout) -> NDArray[np.uint8] | NDArra
     if message.step == row and message.encoding not in _BEYOND_CV_BRIDGE and not message.is_bigendian:
         return np.asarray(CvBridge().imgmsg_to_cv2(_exactly(message, needed), "passthrough"))
     flat = np.frombuffer(message.data, dtype=np.uint8, count=needed)
-    rows = np.lib.stride_tricks.as_strided(flat, shape=(height, row), strides=(message.step, 1), writeable=False)
+    rows = np.lib.stride_tricks.as_strided(
+        flat, shape=(height, row), strides=(message.step, 1), writeable=False
+    )
     pixels = np.ascontiguousarray(rows)
     if layout.bytes_per_channel == 2:
         words = pixels.view(">u2" if message.is_bigendian else "<u2")
@@ -133,7 +135,8 @@ def rgb_from_compressed(message: CompressedImage) -> Picture:
         raise Unreadable("undecodable data", f"picture of format {message.format!r}: {error}") from error
     if pixels is None or pixels.size == 0:
         raise Unreadable(
-            "undecodable data", f"picture of format {message.format!r} could not be decoded ({len(data)} bytes)"
+            "undecodable data",
+            f"picture of format {message.format!r} could not be decoded ({len(data)} bytes)",
         )
     if pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
@@ -149,7 +152,9 @@ def rgb_from_compressed(message: CompressedImage) -> Picture:
 def _check_compressed(name: str, data: bytes) -> None:
     """Refuse what a decoder would turn into garbage or a half-grey picture without a word."""
     if "compressedDepth" in name:
-        raise Unreadable("depth", "a compressedDepth topic holds distances, not a picture: choose a colour topic")
+        raise Unreadable(
+            "depth", "a compressedDepth topic holds distances, not a picture: choose a colour topic"
+        )
     if data.startswith(b"\xff\xd8\xff"):
         whole = data.rstrip(b"\x00").endswith(b"\xff\xd9")
     elif data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -159,13 +164,17 @@ def _check_compressed(name: str, data: bytes) -> None:
             f"format {name!r}", f"compressed pictures of format {name!r} cannot be read; known: jpeg, png"
         )
     if not whole:
-        raise Unreadable("truncated data", f"{name} picture is truncated: its end is missing ({len(data)} bytes)")
+        raise Unreadable(
+            "truncated data", f"{name} picture is truncated: its end is missing ({len(data)} bytes)"
+        )
 
 
 def image_from_rgb(picture_HWC: Picture, *, stamp: object, frame_id: str) -> Image:
     """uint8 RGB (height, width, 3) as an ``rgb8`` message."""
     height, width = picture_HWC.shape[:2]
-    message = Image(height=height, width=width, encoding="rgb8", step=3 * width, is_bigendian=sys.byteorder == "big")
+    message = Image(
+        height=height, width=width, encoding="rgb8", step=3 * width, is_bigendian=sys.byteorder == "big"
+    )
     message.header.stamp = stamp
     message.header.frame_id = frame_id
     message.data = array.array("B", np.ascontiguousarray(picture_HWC).tobytes())

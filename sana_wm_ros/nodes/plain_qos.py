@@ -48,4 +48,6 @@ def for_publisher(node: Node, topic: str) -> PublisherEventCallbacks:
 
 def _why(event: Any) -> str:
     name = qos_policy_name_from_kind(event.last_policy_kind).removesuffix("_QOS_POLICY")
-    return f"the QoS policies for {name.lower()} do not match ({_MEANING.get(name, 'see the ROS 2 QoS manual')})"
+    return (
+        f"the QoS policies for {name.lower()} do not match ({_MEANING.get(name, 'see the ROS 2 QoS manual')})"
+    )

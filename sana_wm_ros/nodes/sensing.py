@@ -141,9 +141,11 @@ class Sensing:
                 return
             height, width = picture.shape[:2]
             angle = math.radians(self._settings.horizontal_fov_deg)
-            self._see_through(conversions.Lens(
-                pinhole=Pinhole.from_field_of_view(angle, width, height), kind="none", coefficients=()
-            ))
+            self._see_through(
+                conversions.Lens(
+                    pinhole=Pinhole.from_field_of_view(angle, width, height), kind="none", coefficients=()
+                )
+            )
         assert self._rectifier is not None
         stamp_s = conversions.seconds(message.header.stamp)
         before = self._buffer.image_age_s(0.0)

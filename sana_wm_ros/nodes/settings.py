@@ -29,7 +29,9 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    path: str = setting("nano", "World model: a folder with config.yaml and weights, or a shipped model's name.")
+    path: str = setting(
+        "nano", "World model: a folder with config.yaml and weights, or a shipped model's name."
+    )
     device: str = setting("auto", "Where the model runs.", choices=("auto", "cpu", "cuda"))
     threads: int = setting(0, "CPU threads of the model; 0 leaves the choice to torch.", low=0, high=64)
 
@@ -37,13 +39,21 @@ class ModelSettings:
 @dataclass(frozen=True, kw_only=True)
 class CameraSettings:
     from_tf: bool = setting(True, "Take the camera's place from TF where tf2_ros is installed.")
-    x: float = setting(0.1, "Camera body in the base frame, ahead, m (used without TF).", low=-10.0, high=10.0)
+    x: float = setting(
+        0.1, "Camera body in the base frame, ahead, m (used without TF).", low=-10.0, high=10.0
+    )
     y: float = setting(0.0, "Camera body in the base frame, to the left, m.", low=-10.0, high=10.0)
     z: float = setting(0.35, "Camera body in the base frame, up, m.", low=-10.0, high=10.0)
     roll: float = setting(0.0, "Camera body in the base frame, roll, rad.", low=-3.1416, high=3.1416)
-    pitch: float = setting(0.12, "Camera body in the base frame, rad; positive looks down.", low=-1.58, high=1.58)
-    yaw: float = setting(0.0, "Camera body in the base frame, rad; positive looks left.", low=-3.1416, high=3.1416)
-    rectified: bool = setting(False, "Pictures are undistorted already: use the projection matrix of camera_info.")
+    pitch: float = setting(
+        0.12, "Camera body in the base frame, rad; positive looks down.", low=-1.58, high=1.58
+    )
+    yaw: float = setting(
+        0.0, "Camera body in the base frame, rad; positive looks left.", low=-3.1416, high=3.1416
+    )
+    rectified: bool = setting(
+        False, "Pictures are undistorted already: use the projection matrix of camera_info."
+    )
     horizontal_fov_deg: float = setting(
         0.0, "Field of view of a camera without camera_info; 0 waits for camera_info.", low=0.0, high=170.0
     )
@@ -51,14 +61,20 @@ class CameraSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSettings:
-    base: str = setting("base_link", "The robot's base frame; odometry's own child frame is taken to be the same.")
+    base: str = setting(
+        "base_link", "The robot's base frame; odometry's own child frame is taken to be the same."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContextSettings:
     max_age_s: float = setting(60.0, "A context that began longer ago is rebuilt, s.", low=10.0, high=600.0)
-    max_distance_m: float = setting(20.0, "A context that began further away is rebuilt, m.", low=1.0, high=1000.0)
-    rebuild_s: float = setting(20.0, "How much of the past a rebuilt context takes in, s.", low=1.0, high=60.0)
+    max_distance_m: float = setting(
+        20.0, "A context that began further away is rebuilt, m.", low=1.0, high=1000.0
+    )
+    rebuild_s: float = setting(
+        20.0, "How much of the past a rebuilt context takes in, s.", low=1.0, high=60.0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +85,9 @@ class PlannerSettings:
     )
     candidates: int = setting(16, "Action sequences that are imagined side by side.", low=1, high=1024)
     horizon_s: float = setting(60.0, "How far ahead is imagined when time allows, s.", low=1.0, high=60.0)
-    valid_s: float = setting(3.0, "How long a plan may be followed without a newer one, s.", low=0.5, high=10.0)
+    valid_s: float = setting(
+        3.0, "How long a plan may be followed without a newer one, s.", low=0.5, high=10.0
+    )
     seed: int = setting(0, "Seed of every random draw: one seed, one plan.", low=0, high=2**31 - 1)
 
 
@@ -77,16 +95,25 @@ class PlannerSettings:
 class GoalSettings:
     tolerance_m: float = setting(0.3, "A goal this near is reached, m.", low=0.01, high=10.0, live=True)
     match_heading: bool = setting(False, "Also reach the goal's heading.", live=True)
+    timeout_s: float = setting(
+        180.0, "A goal that takes longer is given up, s.", low=1.0, high=86400.0, live=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SafetySettings:
-    camera_timeout_s: float = setting(0.4, "Stop when the newest picture is older, s.", low=0.05, high=0.4, live=True)
+    camera_timeout_s: float = setting(
+        0.4, "Stop when the newest picture is older, s.", low=0.05, high=0.4, live=True
+    )
     odometry_timeout_s: float = setting(
         0.4, "Stop when the newest odometry is older, s.", low=0.05, high=0.4, live=True
     )
     clock_timeout_s: float = setting(
-        0.4, "With use_sim_time: stop when /clock stood still for so long (wall time), s.", low=0.05, high=0.4, live=True
+        0.4,
+        "With use_sim_time: stop when /clock stood still for so long (wall time), s.",
+        low=0.05,
+        high=0.4,
+        live=True,
     )
 
 
@@ -94,6 +121,7 @@ class SafetySettings:
 class CommandSettings:
     rate_hz: float = setting(20.0, "Commands per second (wall time).", low=10.0, high=100.0)
     stamped: bool = setting(True, "Publish TwistStamped; false publishes Twist.")
+    lost_m: float = setting(0.5, "Stop when the robot is further from its plan, m.", low=0.05, high=1000.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +153,20 @@ _ROBOT: dict[str, dict[str, Any]] = {
         "text": "How the robot moves.",
         "choices": ("differential", "ackermann", "omnidirectional"),
     },
-    "radius_m": {"text": "Radius of the disc around the base that must stay free, m.", "low": 0.02, "high": 5.0},
+    "radius_m": {
+        "text": "Radius of the disc around the base that must stay free, m.",
+        "low": 0.02,
+        "high": 5.0,
+    },
     "max_speed_mps": {"text": "Greatest speed ahead, m/s.", "low": 0.01, "high": 30.0},
     "max_reverse_mps": {"text": "Greatest speed backwards, m/s; 0 never reverses.", "low": 0.0, "high": 10.0},
     "max_yaw_rate_radps": {"text": "Greatest turning rate, rad/s.", "low": 0.01, "high": 10.0},
     "max_acceleration_mps2": {"text": "Greatest acceleration and braking, m/s^2.", "low": 0.05, "high": 20.0},
-    "max_yaw_acceleration_radps2": {"text": "Greatest turning acceleration, rad/s^2.", "low": 0.05, "high": 50.0},
+    "max_yaw_acceleration_radps2": {
+        "text": "Greatest turning acceleration, rad/s^2.",
+        "low": 0.05,
+        "high": 50.0,
+    },
     "wheelbase_m": {"text": "Distance between the axles (ackermann), m.", "low": 0.05, "high": 10.0},
     "max_steering_rad": {"text": "Greatest steering angle (ackermann), rad.", "low": 0.05, "high": 1.4},
 }
@@ -151,7 +187,9 @@ class Parameter:
     @property
     def expectation(self) -> str:
         """What a value must be, in words."""
-        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[type(self.default)]
+        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[
+            type(self.default)
+        ]
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.low is None or self.high is None:

@@ -30,7 +30,10 @@ class Stop:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the verdict rests on, at one moment. Seconds; ages by the node's clock, silences by the steady one."""
+    """What the verdict rests on, at one moment. Seconds; ages by the node's clock, silences by the steady one.
+
+    goal_ended: how the last goal ended ("goal reached", "goal timed out"), or nothing.
+    """
 
     active: bool
     paused: bool
@@ -42,7 +45,7 @@ class Facts:
     odometry_age_s: float
     odometry_silence_s: float
     goal: bool
-    goal_reached: bool
+    goal_ended: str
     failure: Stop | None
     plan_valid_until_s: float | None
 
@@ -66,13 +69,15 @@ def verdict(facts: Facts, limits: SafetySettings) -> Stop | None:
     if facts.failure is not None:
         return facts.failure
     if not facts.goal:
-        sentence = "goal reached" if facts.goal_reached else "no goal was given"
+        sentence = facts.goal_ended or "no goal was given"
         return Stop(kind=sentence, sentence=sentence, fault=False)
     if facts.plan_valid_until_s is None:
         return Stop(kind="no plan yet", sentence="the first plan is being made")
     if facts.now_s > facts.plan_valid_until_s:
         late_s = facts.now_s - facts.plan_valid_until_s
-        return Stop(kind="plan expired", sentence=f"the plan expired {late_s:.2f} s ago and no newer one came")
+        return Stop(
+            kind="plan expired", sentence=f"the plan expired {late_s:.2f} s ago and no newer one came"
+        )
     return None
 
 
@@ -80,7 +85,9 @@ def _stale(name: str, age_s: float, silence_s: float, limit_s: float) -> Stop | 
     if age_s == float("inf"):
         return Stop(kind=f"{name} stale", sentence=f"no {name} message was received yet")
     if silence_s > limit_s:
-        return Stop(kind=f"{name} stale", sentence=f"no {name} message for {silence_s:.2f} s (limit {limit_s:.2f} s)")
+        return Stop(
+            kind=f"{name} stale", sentence=f"no {name} message for {silence_s:.2f} s (limit {limit_s:.2f} s)"
+        )
     if age_s > limit_s:
         return Stop(
             kind=f"{name} stale",

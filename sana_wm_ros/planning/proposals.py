@@ -161,14 +161,15 @@ def _primitive(
     rate = side * robot.max_yaw_rate_radps * float(generator.uniform(0.1, 0.8))
     if robot.drive == "ackermann":
         rate = float(np.clip(rate, -max_curvature(robot) * speed, max_curvature(robot) * speed))
-    times = settings.period_s * np.arange(settings.frames)
+    times: FloatArray = settings.period_s * np.arange(settings.frames, dtype=np.float64)
     open_F3 = np.zeros((settings.frames, 3))
     open_F3[:, 0] = speed
     if kind == "arc":
         open_F3[:, 2] = rate
     elif kind == "s-curve":
-        knots_K3 = np.array([[speed, 0, 0], [speed, 0, rate], [speed, 0, -rate], [speed, 0, 0]])
-        open_F3 = from_knots(seconds * np.array([0.0, 0.25, 0.75, 1.0]), knots_K3, times)
+        bends = np.array([0.0, rate, -rate, 0.0])
+        knots_K3 = np.stack([np.full(4, speed), np.zeros(4), bends], axis=-1)
+        open_F3[:] = from_knots(seconds * np.array([0.0, 0.25, 0.75, 1.0]), knots_K3, times)
     elif kind == "turn then go":
         turning = times < min(seconds, np.pi / max(abs(rate), 0.1))
         on_the_spot = 0.0 if robot.drive != "ackermann" else 0.5 * speed
@@ -206,8 +207,8 @@ def _commander(
 
     def carry_on(k: int, poses_N3: FloatArray) -> FloatArray:
         assert previous is not None
-        here, _ = reference(previous, elapsed_s + k * period)
-        there, _ = reference(previous, elapsed_s + (k + 1) * period)
+        here = reference(previous, elapsed_s + k * period)
+        there = reference(previous, elapsed_s + (k + 1) * period)
         twist = se2.log(se2.between(here, there)) / period
         return track(
             robot,

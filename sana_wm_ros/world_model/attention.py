@@ -63,22 +63,23 @@ class TwoBranchAttention(nn.Module):
         """(F, B, S, 2C) to heads (F, B, S, 2H, D)."""
         return x.unflatten(-1, (2 * self.config.heads, self.config.head_width))
 
-    def place(self, x_FBSHD: Tensor, matrix_FBS44: Tensor, segment: Segment, turn_main: bool) -> Tensor:
+    def place(self, x_FBSHD: Tensor, matrix_FBSEE: Tensor, segment: Segment, turn_main: bool) -> Tensor:
         """Give heads their place: rotary for the main ones (if asked), UCPE for the camera ones."""
         main, camera = x_FBSHD.chunk(2, -2)
-        F, B, S, H, D = camera.shape
-        first, second = camera.chunk(2, -1)
-        groups = first.reshape(F * B * S, H * D // 8, 4)
-        moved = torch.bmm(groups, matrix_FBS44.reshape(F * B * S, 4, 4)).view(F, B, S, H, D // 2)
-        camera = torch.cat([moved, rotate(second, segment.rope_camera)], -1)
+        camera = turn_camera(camera, matrix_FBSEE, segment.rope_camera)
         return torch.cat([rotate(main, segment.rope) if turn_main else main, camera], -2)
 
     def finish(self, main_FBSC: Tensor, camera_FBSHD: Tensor, gate_FBSC: Tensor, segment: Segment) -> Tensor:
         """Camera heads back to their rays, both branches joined, gated and projected."""
-        F, B, S, H, D = camera_FBSHD.shape
-        first, second = camera_FBSHD.chunk(2, -1)
-        groups = first.reshape(F * B * S, H * D // 8, 4)
-        moved = torch.bmm(groups, segment.out_FBS44.reshape(F * B * S, 4, 4)).view(F, B, S, H, D // 2)
-        camera = torch.cat([moved, rotate(second, segment.rope_camera.conj())], -1).flatten(-2)
-        joined = main_FBSC + self.out_proj_cam(camera)
+        camera = turn_camera(camera_FBSHD, segment.out_FBSEE, segment.rope_camera.conj())
+        joined = main_FBSC + self.out_proj_cam(camera.flatten(-2))
         return self.proj(joined * nn.functional.silu(gate_FBSC))
+
+
+def turn_camera(x_FBSHD: Tensor, matrix_FBSEE: Tensor, table: Tensor) -> Tensor:
+    """UCPE: the token's matrix on the first half of each head (E = D/2 channels), rotary on the second."""
+    F, B, S, H, D = x_FBSHD.shape
+    first, second = x_FBSHD.chunk(2, -1)
+    rows = first.reshape(F * B * S, H, D // 2)
+    moved = torch.bmm(rows, matrix_FBSEE.flatten(0, 2)).view(F, B, S, H, D // 2)
+    return torch.cat([moved, rotate(second, table)], -1)

@@ -27,6 +27,8 @@ class TransformerConfig:
     bounded_keys: scale beta so that no memory transition has an eigenvalue outside [0, 1].
     denominator_floor: least normaliser of the linear attention (0: the published 1e-8 is added).
     truncate_timesteps: timesteps become whole numbers first, as the published weights were trained.
+    blank_pure_noise: frames at sigma 1 enter as zeros; pure noise tells nothing, and one-step presets
+        need not learn to look past it.
     """
 
     width: int = 128
@@ -49,6 +51,7 @@ class TransformerConfig:
     bounded_keys: bool = True
     denominator_floor: float = 0.1
     truncate_timesteps: bool = False
+    blank_pure_noise: bool = False
     timestep_width: int = 256
 
     def __post_init__(self) -> None:
@@ -69,7 +72,7 @@ class TransformerConfig:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not low_real <= value <= high_real:
                 raise BadConfig(f"{name} is {value!r}; expected a number from {low_real} to {high_real}")
-        for name in ("bounded_keys", "truncate_timesteps"):
+        for name in ("bounded_keys", "truncate_timesteps", "blank_pure_noise"):
             if not isinstance(getattr(self, name), bool):
                 raise BadConfig(f"{name} is {getattr(self, name)!r}; expected true or false")
         if self.prediction not in ("x0", "flow"):
@@ -105,4 +108,4 @@ class TransformerConfig:
         return cls(**values)
 
 
-NANO = TransformerConfig()
+NANO = TransformerConfig(blank_pure_noise=True)

@@ -68,9 +68,9 @@ class DeltaAttention(TwoBranchAttention):
 
         beta_FBHS = beta.float().sigmoid().transpose(-1, -2)
         decay_FBH = self.decay(x_FBSC)
-        placed_q = self.place(q, segment.query_FBS44, segment, turn_main=True).transpose(2, 3)
-        placed_k = self.place(k, segment.key_FBS44, segment, turn_main=True).transpose(2, 3)
-        placed_v = self.place(v, segment.key_FBS44, segment, turn_main=False).transpose(2, 3)
+        placed_q = self.place(q, segment.query_FBSEE, segment, turn_main=True).transpose(2, 3)
+        placed_k = self.place(k, segment.key_FBSEE, segment, turn_main=True).transpose(2, 3)
+        placed_v = self.place(v, segment.key_FBSEE, segment, turn_main=False).transpose(2, 3)
         both_beta = torch.cat([beta_FBHS, self.camera_beta(beta_FBHS, k, placed_k)], 2)
         out, memory = delta_memory(
             placed_q, placed_k, placed_v, both_beta, decay_FBH.repeat(1, 1, 2),

@@ -17,16 +17,17 @@ class Segment:
     """Chunks, positions and camera of F latent frames (letters as in ``camera`` and ``rope``).
 
     rope: factors of the main heads, (F, 1, S, 1, D/2). rope_camera: (F, 1, S, 1, D/4).
-    query_FBS44, key_FBS44, out_FBS44: right factors of row vectors for the camera half.
+    query_FBSEE, key_FBSEE, out_FBSEE: right factors of row vectors for the camera half of a
+        head, E = D/2 channels: the 4 x 4 matrix of a token once per group of four.
     """
 
     first_frame: int
     chunk_lengths: tuple[int, ...]
     rope: Tensor
     rope_camera: Tensor
-    query_FBS44: Tensor
-    key_FBS44: Tensor
-    out_FBS44: Tensor
+    query_FBSEE: Tensor
+    key_FBSEE: Tensor
+    out_FBSEE: Tensor
     plucker_FBSP: Tensor
 
     @property
@@ -49,14 +50,20 @@ def make_segment(
         raise ValueError(f"chunk lengths {chunk_lengths} do not add up to {frames} frames, each at least 1")
     device = track.poses_BF44.device
     tables = camera_tables(track, config)
+
+    def grouped(matrix_FBS44: Tensor) -> Tensor:
+        # One 16 x 16 product per token beats four 4 x 4 ones by far: tiny ones never reach the BLAS.
+        groups = torch.eye(config.head_width // 8, device=device)
+        return torch.einsum("gh,fbsij->fbsgihj", groups, matrix_FBS44).flatten(-4, -3).flatten(-2)
+
     main, camera = rotary_tables(config, first_frame, frames, device)
     return Segment(
         first_frame=first_frame,
         chunk_lengths=chunk_lengths,
         rope=main[:, None, :, None],
         rope_camera=camera[:, None, :, None],
-        query_FBS44=tables.ray_FBS44.contiguous(),
-        key_FBS44=tables.ray_inverse_FBS44.transpose(-1, -2).contiguous(),
-        out_FBS44=tables.ray_FBS44.transpose(-1, -2).contiguous(),
+        query_FBSEE=grouped(tables.ray_FBS44),
+        key_FBSEE=grouped(tables.ray_inverse_FBS44.transpose(-1, -2)),
+        out_FBSEE=grouped(tables.ray_FBS44.transpose(-1, -2)),
         plucker_FBSP=tables.plucker_FBSP,
     )

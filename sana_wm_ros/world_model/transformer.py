@@ -178,6 +178,8 @@ class SanaTransformer(nn.Module):
         B, F = x_BFCHW.shape[:2]
         state = self.empty_state(B) if state is None else state
         lengths = self.chunk_lengths(F) if chunk_lengths is None else chunk_lengths
+        if self.config.blank_pure_noise:
+            x_BFCHW = torch.where(sigma_BF[..., None, None, None] < 1.0, x_BFCHW, 0.0)
         segment = make_segment(self.config, track, state.next_frame, lengths)
         tokens = x_BFCHW.flatten(3).permute(1, 0, 3, 2)
         h = nn.functional.linear(tokens, self.x_embedder.weight, self.x_embedder.proj.bias)

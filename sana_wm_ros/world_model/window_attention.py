@@ -38,9 +38,9 @@ class WindowAttention(TwoBranchAttention):
         query_weight, key_weight = self.norm_weights()
         q = self.split_heads(rms_normalise(q.unflatten(-1, (2, C)), query_weight).flatten(-2))
         k = self.split_heads(rms_normalise(k.unflatten(-1, (2, C)), key_weight).flatten(-2))
-        q = self.place(q, segment.query_FBS44, segment, turn_main=True).permute(1, 3, 0, 2, 4)
-        k = self.place(k, segment.key_FBS44, segment, turn_main=True).permute(1, 3, 0, 2, 4)
-        v = self.place(self.split_heads(v), segment.key_FBS44, segment, turn_main=False).permute(1, 3, 0, 2, 4)
+        q = self.place(q, segment.query_FBSEE, segment, turn_main=True).permute(1, 3, 0, 2, 4)
+        k = self.place(k, segment.key_FBSEE, segment, turn_main=True).permute(1, 3, 0, 2, 4)
+        v = self.place(self.split_heads(v), segment.key_FBSEE, segment, turn_main=False).permute(1, 3, 0, 2, 4)
         keys, values = torch.cat([state.keys_BHWSD, k], 2), torch.cat([state.values_BHWSD, v], 2)
         numbers = (*state.frames, *range(segment.first_frame, segment.first_frame + F))
 

@@ -83,7 +83,9 @@ def test_clearance_sectors_become_rays_counter_clockwise_from_ahead() -> None:
 
 
 def test_rays_without_a_return_are_left_out() -> None:
-    scan = LaserScan(angle_increment=0.1, range_min=0.2, range_max=5.0, ranges=[math.inf, 0.1, 6.0, math.nan, 2.0])
+    scan = LaserScan(
+        angle_increment=0.1, range_min=0.2, range_max=5.0, ranges=[math.inf, 0.1, 6.0, math.nan, 2.0]
+    )
     assert conversions.scan_points(scan).shape == (1, 2)
 
 

@@ -22,7 +22,7 @@ GOOD = Facts(
     odometry_age_s=0.05,
     odometry_silence_s=0.05,
     goal=True,
-    goal_reached=False,
+    goal_ended="",
     failure=None,
     plan_valid_until_s=102.0,
 )
@@ -65,7 +65,7 @@ def test_each_fault_stops_the_robot(facts: dict[str, Any], kind: str) -> None:
         ({"active": False}, "not active"),
         ({"paused": True}, "paused"),
         ({"goal": False}, "no goal was given"),
-        ({"goal": False, "goal_reached": True}, "goal reached"),
+        ({"goal": False, "goal_ended": "goal reached"}, "goal reached"),
     ],
 )
 def test_nothing_to_do_is_no_fault(facts: dict[str, Any], kind: str) -> None:

@@ -28,8 +28,9 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         A_FXDD, start_XRD, states = ctx.saved_tensors
-        (grad,) = grads
-        turned = A_FXDD.transpose(-1, -2)
+        # Autograd may hand over a transposed view, for which batched products take a slow path.
+        grad = grads[0].contiguous()
+        turned = A_FXDD.transpose(-1, -2).contiguous()
         total = torch.empty_like(states)
         total[-1] = grad[-1]
         for t in range(len(A_FXDD) - 2, -1, -1):

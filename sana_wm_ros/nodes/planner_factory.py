@@ -1,0 +1,44 @@
+"""From parameters to a planner: candidates, horizon, critics and their live weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sana_wm_ros.geometry.se2 import FloatArray
+from sana_wm_ros.nodes.settings import Settings
+from sana_wm_ros.planning.critic_manager import CriticManager, available
+from sana_wm_ros.planning.optimizer import HalvingSettings
+from sana_wm_ros.planning.planner import Planner, PlannerSettings
+from sana_wm_ros.planning.proposals import ProposalSettings
+from sana_wm_ros.world_model.protocol import ModelSpec
+
+
+def shipped_weights() -> dict[str, float]:
+    """Default weight of every critic that is installed."""
+    return CriticManager.load(sorted(available())).weights
+
+
+class PlannerFactory:
+    """Makes planners that share one set of critics, so weights may change while one of them runs."""
+
+    def __init__(self, settings: Settings, spec: ModelSpec, weights: Mapping[str, float]) -> None:
+        self._settings, self._spec = settings, spec
+        self._critics = CriticManager.load(sorted(weights))
+        self.set_weights(weights)
+
+    def set_weights(self, weights: Mapping[str, float]) -> None:
+        """Weights by critic, from the next scoring on."""
+        self._critics.set_weights(weights)
+
+    def make(self, T_base_camera_44: FloatArray) -> Planner:
+        """A planner for a camera at this place on the robot."""
+        wanted, period_s = self._settings.planner, self._spec.latent_period_s
+        defaults = HalvingSettings()
+        rounds_s = (*(s for s in defaults.rounds_s if s < wanted.horizon_s), wanted.horizon_s)
+        proposals = ProposalSettings(
+            count=wanted.candidates, frames=max(1, round(wanted.horizon_s / period_s)), period_s=period_s
+        )
+        settings = PlannerSettings(
+            proposals=proposals, halving=HalvingSettings(rounds_s=rounds_s), validity_s=wanted.valid_s
+        )
+        return Planner(self._settings.robot, T_base_camera_44, self._critics, settings)

@@ -1,0 +1,249 @@
+"""The one thread that runs the model: takes in new frames, plans at the configured rate, hands the outcome over.
+
+Nothing waits for it. It reads the newest state when a cycle begins, and whatever goes wrong in a cycle
+becomes an outcome with a reason; the next cycle starts from a context rebuilt out of the buffer.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from sana_wm_ros.nodes.settings import Settings
+from sana_wm_ros.nodes.supervisor import Stop
+from sana_wm_ros.planning.planner import Planner
+from sana_wm_ros.planning.scan import Scan
+from sana_wm_ros.planning.types import FloatArray, Goal, Plan, PlanResult, RobotState
+from sana_wm_ros.world_model.observation_buffer import NewFrames, ObservationBuffer
+from sana_wm_ros.world_model.protocol import Context, WorldModel
+
+_RETRY_S = 1.0
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What a cycle starts from: the newest state, goal, plan and scan."""
+
+    state: RobotState
+    goal: Goal
+    previous: Plan | None
+    scan: Scan | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a cycle came to. Exactly one of ``result.plan`` and ``failure`` is there; durations in seconds."""
+
+    result: PlanResult | None
+    failure: Stop | None
+    cycle_s: float
+    late: bool
+    context_frames: int
+    details: str = ""
+    timings_s: dict[str, float] = field(default_factory=dict)
+
+
+class PlanningThread:
+    """Plans while ``situation`` gives something to plan for.
+
+    planner_for: makes the planner for a camera's place on the robot, anew whenever that changes.
+    situation: the newest facts, or None while there is nothing to plan for.
+    deliver: takes each outcome; called in this thread.
+    say: takes a sentence for the log.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: WorldModel,
+        buffer: ObservationBuffer,
+        planner_for: Callable[[FloatArray], Planner],
+        settings: Settings,
+        situation: Callable[[], Situation | None],
+        deliver: Callable[[Outcome], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._model, self._buffer, self._settings = model, buffer, settings
+        self._planner_for, self._planner = planner_for, planner_for(buffer.T_base_camera_44)
+        self._planner_place_44 = buffer.T_base_camera_44
+        self._situation, self._deliver, self._say = situation, deliver, say
+        self._context: Context | None = None
+        self._context_start_s = 0.0
+        self._context_start_xy: FloatArray = np.zeros(2)
+        self._usual_s = 0.0
+        self._active = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="planning", daemon=True)
+        self.late = 0
+        self.cycles = 0
+        self.skipped = 0
+
+    def start(self) -> None:
+        """Begin; it plans once ``resume`` was called."""
+        self._thread.start()
+
+    def resume(self) -> None:
+        """Plan from now on."""
+        self._random = np.random.default_rng(self._settings.planner.seed)
+        self._active.set()
+
+    def pause(self) -> None:
+        """Plan no more after the present cycle, whose outcome is still delivered."""
+        self._active.clear()
+
+    def close(self) -> None:
+        """End after the present cycle."""
+        self._ended.set()
+        self._active.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30.0)
+
+    def _run(self) -> None:
+        period_s = 1.0 / self._settings.planner.rate_hz
+        due_s = time.monotonic()
+        while not self._ended.is_set():
+            if not self._active.is_set():
+                self._active.wait()
+                due_s = time.monotonic()
+                continue
+            outcome = self._cycle(period_s)
+            if outcome is not None:
+                self.cycles += 1
+                self.late += outcome.late
+                self._deliver(outcome)
+            now_s = time.monotonic()
+            if outcome is None:
+                due_s = (
+                    now_s + 0.05
+                )  # nothing to plan for yet: look again soon, so a goal is answered at once
+            elif outcome.failure is not None and outcome.result is None:
+                due_s = now_s + _RETRY_S
+            else:
+                missed = max(0, int((now_s - due_s) / period_s))
+                self.skipped += missed
+                due_s += period_s * (1 + missed)
+            self._ended.wait(max(0.0, due_s - now_s))
+
+    def _cycle(self, period_s: float) -> Outcome | None:
+        begin_s = time.monotonic()
+        budget_s = self._settings.planner.budget_s or 0.9 * period_s
+        timings_s: dict[str, float] = {}
+        result: PlanResult | None = None
+        failure: Stop | None = None
+        details = ""
+        try:
+            self._take_in()
+            timings_s["context"] = time.monotonic() - begin_s
+            situation = self._situation()
+            if situation is None:
+                return None
+            if self._context is None:
+                failure = Stop(kind="no plan yet", sentence="no picture with a pose was taken in yet")
+            else:
+                result = self._plan(situation, budget_s - (time.monotonic() - begin_s))
+                timings_s |= result.timings_s
+                if result.plan is None:
+                    failure = Stop(kind="no valid candidate", sentence=f"no plan: {result.reason}")
+        except Exception as error:  # the model or a user's critic may fail in any way; the robot stops
+            details = traceback.format_exc()
+            failure = self._failed(error)
+        cycle_s = time.monotonic() - begin_s
+        if result is not None:
+            self._usual_s = cycle_s if self._usual_s == 0.0 else 0.7 * self._usual_s + 0.3 * cycle_s
+        return Outcome(
+            result=result,
+            failure=failure,
+            cycle_s=cycle_s,
+            late=result is not None and (not result.deadline_met or cycle_s > period_s),
+            context_frames=0 if self._context is None else self._context.latent_frames,
+            details=details,
+            timings_s=timings_s,
+        )
+
+    def _failed(self, error: Exception) -> Stop:
+        """Let go of everything that the model holds: the next cycle begins with a rebuilt context."""
+        self._context = None
+        words = str(error).lower()
+        memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+            w in words for w in _OUT_OF_MEMORY
+        )
+        del error
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if memory:
+            advice = "take fewer planner.candidates or a shorter planner.horizon_s"
+            return Stop(
+                kind="out of memory", sentence=f"the model ran out of memory: {advice} ({words[:200]})"
+            )
+        return Stop(kind="model failed", sentence=f"planning failed: {words[:300]}")
+
+    @torch.inference_mode()
+    def _take_in(self) -> None:
+        """Bring the context up to date with the buffer."""
+        frames = self._buffer.take()
+        if frames is not None:
+            if frames.restart:
+                self._begin(frames)
+                self._say(f"context starts anew: {frames.reason}")
+            elif self._context is not None:
+                self._context = self._extended(self._context, frames)
+        if self._context is None:
+            again = self._buffer.rebuild(self._settings.context.rebuild_s, "after a failure")
+        else:
+            again = self._renewal()
+        if again is not None:
+            self._begin(again)
+
+    def _renewal(self) -> NewFrames | None:
+        """Frames to rebuild an old or far context from; moving its anchor instead is left to a later version."""
+        motion, limits = self._buffer.latest_motion, self._settings.context
+        if motion is None:
+            return None
+        age_s = motion.stamp_s - self._context_start_s
+        away_m = float(np.hypot(*(motion.pose_3[:2] - self._context_start_xy)))
+        if age_s > limits.max_age_s:
+            return self._buffer.rebuild(limits.rebuild_s, f"it began {age_s:.0f} s ago")
+        if away_m > limits.max_distance_m:
+            # Less of the past while driving fast, or the rebuilt context would be too far again at once.
+            share = 0.5 * limits.max_distance_m / max(away_m / max(age_s, 1.0), 1e-6)
+            return self._buffer.rebuild(min(limits.rebuild_s, share), f"it began {away_m:.0f} m away")
+        return None
+
+    def _begin(self, frames: NewFrames) -> None:
+        self._context = None
+        intrinsics = self._buffer.intrinsics
+        if intrinsics is None:
+            return
+        self._context = self._extended(self._model.start(intrinsics), frames)
+        self._context_start_s = float(frames.stamps_T[0])
+        self._context_start_xy = frames.poses_T44[0, :2, 3]
+
+    @staticmethod
+    def _extended(context: Context, frames: NewFrames) -> Context:
+        poses = torch.from_numpy(frames.poses_T44).to(torch.float32)
+        return context.extend(torch.from_numpy(frames.frames_THWC), poses)
+
+    def _plan(self, situation: Situation, deadline_s: float) -> PlanResult:
+        assert self._context is not None
+        place_44 = self._buffer.T_base_camera_44
+        if not np.array_equal(place_44, self._planner_place_44):
+            self._planner, self._planner_place_44 = self._planner_for(place_44), place_44
+        return self._planner.plan(
+            self._context,
+            situation.state,
+            situation.goal,
+            deadline_s,
+            self._random,
+            situation.previous,
+            scan=situation.scan,
+            commit_s=min(self._usual_s, 2.0),  # the robot does what it does until this plan is out
+        )

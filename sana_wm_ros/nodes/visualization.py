@@ -1,0 +1,201 @@
+"""What people look at: imagined ways as markers, the best one as video and film strip, its clearance as a scan.
+
+Pictures are decoded only while somebody subscribes, in a thread of its own, so that looking costs
+plans nothing but processor time.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from geometry_msgs.msg import Point
+from numpy.typing import NDArray
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from sana_wm_ros.planning.types import FloatArray, Futures, PlanResult
+from sana_wm_ros.world_model.protocol import WorldModel
+
+_CONTACT = ColorRGBA(r=0.9, g=0.05, b=0.05, a=0.9)
+_CONTACT_PROBABILITY = 0.5
+_PLAY_SPEED = 4.0  # a minute of imagination plays in a quarter of one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImaginedWay:
+    """One candidate as far as it was imagined: poses (F, 3) and contact probability (F,)."""
+
+    row: int
+    poses_F3: FloatArray
+    contact_F: FloatArray
+    cost: float
+
+
+def ways(result: PlanResult) -> list[ImaginedWay]:
+    """All candidates, the best first; those that stayed in the race as far as they got."""
+    if result.futures is None or result.costs_N is None:
+        return []
+    found: dict[int, ImaginedWay] = {}
+    parts = [(result.futures, np.arange(len(result.futures.candidates)))]
+    if result.finalists is not None and result.finalist_index is not None:
+        parts.append((result.finalists, result.finalist_index))
+    for futures, rows in parts:
+        contact_NF = futures.rollout.collision_NF.float().cpu().numpy()
+        for place, row in enumerate(rows):
+            frames = contact_NF.shape[1]
+            found[int(row)] = ImaginedWay(
+                row=int(row),
+                poses_F3=futures.candidates.poses_NF3[place, :frames],
+                contact_F=contact_NF[place],
+                cost=float(result.costs_N[row]),
+            )
+    best = result.best
+    return sorted(found.values(), key=lambda way: (way.row != best, not np.isfinite(way.cost), way.cost))
+
+
+def rollout_markers(result: PlanResult, *, stamp: Any, frame_id: str, most: int) -> MarkerArray:
+    """Imagined ways: the cheapest green, dear ones violet, red where contact is expected; the plan is thick."""
+    markers = MarkerArray()
+    clear = Marker(action=Marker.DELETEALL)
+    clear.header.frame_id, clear.header.stamp = frame_id, stamp
+    markers.markers.append(clear)
+    shown = ways(result)[:most]
+    for place, way in enumerate(shown):
+        marker = Marker(ns="imagined", id=way.row, type=Marker.LINE_STRIP, action=Marker.ADD)
+        marker.header.frame_id, marker.header.stamp = frame_id, stamp
+        marker.pose.orientation.w = 1.0
+        best = way.row == result.best
+        marker.scale.x = 0.05 if best else 0.015
+        height = 0.04 if best else 0.02
+        colour = _colour(place / max(1, len(shown) - 1), alpha=1.0 if best else 0.6)
+        for pose_3, contact in zip(way.poses_F3, way.contact_F, strict=True):
+            marker.points.append(Point(x=float(pose_3[0]), y=float(pose_3[1]), z=height))
+            marker.colors.append(_CONTACT if contact > _CONTACT_PROBABILITY else colour)
+        if len(marker.points) > 1:
+            markers.markers.append(marker)
+    return markers
+
+
+def _colour(rank: float, *, alpha: float) -> ColorRGBA:
+    """Green for the best (0) to violet for the worst (1); red is left for contact."""
+    red, green, blue = colorsys.hsv_to_rgb(0.33 + 0.45 * rank, 0.9, 0.9)
+    return ColorRGBA(r=red, g=green, b=blue, a=alpha)
+
+
+def best_futures(result: PlanResult) -> tuple[Futures, int] | None:
+    """What was imagined for the plan, as far as it was, and the row there; the cheapest where there is no plan."""
+    order = ways(result)
+    if not order or result.futures is None:
+        return None
+    row = order[0].row
+    if result.finalists is not None and result.finalist_index is not None:
+        place = np.flatnonzero(result.finalist_index == row)
+        if len(place):
+            return result.finalists, int(place[0])
+    return result.futures, row
+
+
+def film_strip(
+    frames_THWC: NDArray[np.uint8], *, seconds_T: FloatArray, count: int, scale: int
+) -> NDArray[np.uint8]:
+    """``count`` pictures from first to last, side by side, each with its time."""
+    picks = np.unique(np.linspace(0, len(frames_THWC) - 1, count).round().astype(int))
+    return np.concatenate([labelled(frames_THWC[i], f"+{seconds_T[i]:.1f} s", scale) for i in picks], axis=1)
+
+
+def labelled(frame_HWC: NDArray[np.uint8], text: str, scale: int) -> NDArray[np.uint8]:
+    """A picture enlarged ``scale`` times with a line of text."""
+    size = (frame_HWC.shape[1] * scale, frame_HWC.shape[0] * scale)
+    large = np.ascontiguousarray(cv2.resize(frame_HWC, size, interpolation=cv2.INTER_NEAREST))
+    place, font, height = (4, size[1] - 6), cv2.FONT_HERSHEY_SIMPLEX, max(0.3, 0.15 * scale)
+    cv2.putText(large, text, place, font, height, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(large, text, place, font, height, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.asarray(large, dtype=np.uint8)
+
+
+class Cinema:
+    """Decodes the newest imagined best way and plays it to its end before it looks at a newer one.
+
+    wanted: tells (video, film strip) subscriptions; show_frame and show_strip publish.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        *,
+        wanted: Callable[[], tuple[bool, bool]],
+        show_frame: Callable[[NDArray[np.uint8]], None],
+        show_strip: Callable[[NDArray[np.uint8]], None],
+        options: Callable[[], tuple[int, int]],
+        say: Callable[[str], None],
+    ) -> None:
+        self._model, self._wanted, self._say = model, wanted, say
+        self._show_frame, self._show_strip, self._options = show_frame, show_strip, options
+        self._newest: PlanResult | None = None
+        self._wake, self._ended = threading.Event(), threading.Event()
+        self._failed = False
+        self._thread = threading.Thread(target=self._run, name="cinema", daemon=True)
+        self._thread.start()
+
+    def offer(self, result: PlanResult) -> None:
+        """The newest outcome; kept only until a newer one comes."""
+        if any(self._wanted()):
+            self._newest = result
+            self._wake.set()
+
+    def close(self) -> None:
+        """End; a film that runs is cut."""
+        self._ended.set()
+        self._wake.set()
+        self._thread.join(timeout=10.0)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            if self._ended.is_set():
+                return
+            self._wake.clear()
+            result, self._newest = self._newest, None
+            if result is None:
+                continue
+            try:
+                self._play(result)
+            except Exception as error:  # pictures are for people: they must not stop the robot
+                if not self._failed:
+                    self._say(f"imagined pictures cannot be shown: {error!r} (said once)")
+                self._failed = True
+
+    @torch.inference_mode()
+    def _play(self, result: PlanResult) -> None:
+        found = best_futures(result)
+        if found is None:
+            return
+        futures, row = found
+        frames_THWC = self._model.decode(futures.rollout.latents_NFCHW[row]).cpu().numpy()
+        spec = self._model.spec
+        seconds_T = np.arange(1, len(frames_THWC) + 1) / spec.frame_rate_hz
+        film_frames, scale = self._options()
+        video, strip = self._wanted()
+        if strip:
+            self._show_strip(film_strip(frames_THWC, seconds_T=seconds_T, count=film_frames, scale=scale))
+        step = max(1, round(_PLAY_SPEED))
+        for index in range(0, len(frames_THWC), step):
+            if not self._wanted()[0] or self._ended.wait(step / spec.frame_rate_hz / _PLAY_SPEED):
+                return
+            self._show_frame(labelled(frames_THWC[index], f"imagined +{seconds_T[index]:.1f} s", scale))
+
+
+def imagined_clearance(result: PlanResult) -> FloatArray | None:
+    """Clearance by sector (K,) at the first imagined frame of the best way, metres."""
+    found = best_futures(result)
+    if found is None:
+        return None
+    futures, row = found
+    return futures.rollout.clearance_NFK[row, 0].double().cpu().numpy()

@@ -1,0 +1,104 @@
+"""Install the package for colcon and for pip: the code, and what belongs into its share folder."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "sana_wm_ros"
+ROOT = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / PACKAGE / "__init__.py").read_text(encoding="utf-8"))[1]
+SHARED_FOLDERS = ("launch", "config", "models")
+# The real rclpy and Fast DDS (Kilted) for machines without a ROS 2; the wheels are for x86-64.
+ROS_WHEELS = (
+    "ros-rclpy==9.1.2",
+    "ros-rmw-fastrtps-cpp",
+    "ros-builtin-interfaces",
+    "ros-diagnostic-msgs",
+    "ros-geometry-msgs",
+    "ros-lifecycle-msgs",
+    "ros-nav-msgs",
+    "ros-rcl-interfaces",
+    "ros-rosgraph-msgs",
+    "ros-sensor-msgs",
+    "ros-std-msgs",
+    "ros-std-srvs",
+    "ros-visualization-msgs",
+    "cv-bridge==1.13.0.post0",
+)
+
+
+def data_files() -> list[tuple[str, list[str]]]:
+    """The ament index marker, package.xml and every file under the shared folders, by target folder."""
+    found = {
+        "share/ament_index/resource_index/packages": [f"resource/{PACKAGE}"],
+        f"share/{PACKAGE}": ["package.xml"],
+    }
+    for folder in SHARED_FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                relative = path.relative_to(ROOT)
+                found.setdefault(f"share/{PACKAGE}/{relative.parent}", []).append(str(relative))
+    return list(found.items())
+
+
+setup(
+    name=PACKAGE,
+    version=VERSION,
+    description="Plan with a world model: camera and odometry in, imagined futures, the best plan out.",
+    maintainer="sana_wm_ros maintainers",
+    maintainer_email="maintainers@sana-wm-ros.example.org",
+    license="Apache-2.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    data_files=data_files(),
+    zip_safe=False,
+    python_requires=">=3.10,<3.15",
+    install_requires=[
+        "setuptools",
+        "torch==2.13.0",
+        # PyPI's cv-bridge calls ndarray.tostring, gone from numpy 2.3, the first with wheels for 3.14.
+        'numpy>=1.26,<2.3; python_version < "3.14"',
+        'numpy>=2.3; python_version >= "3.14"',
+        # OpenCV 5 changed the channel bits that PyPI's cv-bridge decodes.
+        "opencv-python-headless>=4.6,<5",
+        "matplotlib",
+        "PyYAML",
+        "rich",
+        "rosbags",
+        "safetensors",
+        "transforms3d",
+        "typer",
+    ],
+    extras_require={
+        "ros": [f"{wheel}; platform_machine == 'x86_64'" for wheel in ROS_WHEELS],
+        "sim": ["mujoco"],
+        "dev": [
+            "catkin_pkg",
+            "codespell",
+            "hypothesis",
+            "mypy",
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "ruff",
+            "types-PyYAML",
+            "wheel",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "planner_node = sana_wm_ros.nodes.planner_node:main",
+            "replay_node = sana_wm_ros.nodes.replay_node:main",
+            "sana_wm = sana_wm_ros.cli.main:main",
+        ],
+        "sana_wm_ros.critics": [
+            "goal_pose = sana_wm_ros.planning.critics.goal_pose:GoalPoseCritic",
+            "progress = sana_wm_ros.planning.critics.progress:ProgressCritic",
+            "collision = sana_wm_ros.planning.critics.collision:CollisionCritic",
+            "clearance = sana_wm_ros.planning.critics.clearance:ClearanceCritic",
+            "smoothness = sana_wm_ros.planning.critics.smoothness:SmoothnessCritic",
+            "control_effort = sana_wm_ros.planning.critics.control_effort:ControlEffortCritic",
+            "uncertainty = sana_wm_ros.planning.critics.uncertainty:UncertaintyCritic",
+        ],
+    },
+)

@@ -1,0 +1,154 @@
+"""package.xml, setup.py, the lock files and the folder agree with each other."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import sana_wm_ros
+
+LARGEST_FILE_MB = 40
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+# ROS modules that nodes and launch files import under guard because some installations lack them.
+ROS_PREFIXES = ("rclpy", "cv_bridge", "tf2_ros", "std_srvs", "launch", "launch_ros", "builtin_interfaces")
+
+
+@pytest.fixture(scope="module")
+def manifest(checkout: Path):
+    package = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg (extra dev) reads package.xml")
+    return package.parse_package(str(checkout / "package.xml"))
+
+
+@pytest.fixture(scope="module")
+def distribution(checkout: Path):
+    pytest.importorskip("setuptools", reason="setuptools reads setup.py")
+    import distutils.core as core  # setuptools brings it
+
+    return core.run_setup(str(checkout / "setup.py"), stop_after="init")
+
+
+def pins(checkout: Path, *names: str) -> list[Requirement]:
+    lines = [line for name in names for line in (checkout / "requirements" / name).read_text().splitlines()]
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+def test_package_xml_follows_format_3_and_names_a_reachable_maintainer(manifest) -> None:
+    warnings: list[str] = []
+    manifest.validate(warnings=warnings)
+    assert not warnings
+    assert manifest.package_format == 3
+    assert [export.content for export in manifest.exports] == ["ament_python"]
+    assert all("@" in person.email for person in manifest.maintainers)
+
+
+def test_one_version_everywhere(manifest, distribution) -> None:
+    assert manifest.version == distribution.metadata.version == sana_wm_ros.__version__
+
+
+def test_the_installed_metadata_is_that_of_this_checkout() -> None:
+    assert version("sana_wm_ros") == sana_wm_ros.__version__
+
+
+def test_package_xml_names_every_ros_package_that_the_code_imports(checkout: Path, manifest) -> None:
+    declared = {dependency.name for dependency in manifest.exec_depends}
+    used = set()
+    for path in [*(checkout / "sana_wm_ros").rglob("*.py"), *(checkout / "launch").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            tops = {name.split(".")[0] for name in names}
+            used |= {top for top in tops if top in ROS_PREFIXES or top.endswith(("_msgs", "_interfaces"))}
+    assert used <= declared
+
+
+def test_every_launch_config_and_model_file_is_installed(checkout: Path, distribution) -> None:
+    installed = {name for _, names in distribution.data_files for name in names}
+    there = {
+        str(path.relative_to(checkout))
+        for folder in ("launch", "config", "models", "resource")
+        for path in (checkout / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert there | {"package.xml"} == installed
+    targets = dict(distribution.data_files)
+    assert targets["share/ament_index/resource_index/packages"] == ["resource/sana_wm_ros"]
+
+
+def test_every_package_folder_is_installed(checkout: Path, distribution) -> None:
+    folders = {path.parent.relative_to(checkout) for path in (checkout / "sana_wm_ros").rglob("*.py")}
+    assert {str(folder).replace("/", ".") for folder in folders} == set(distribution.packages)
+
+
+@pytest.mark.parametrize("script", ["planner_node", "replay_node", "sana_wm"])
+def test_every_executable_leads_to_a_function(distribution, script: str) -> None:
+    lines = dict(line.split(" = ") for line in distribution.entry_points["console_scripts"])
+    assert callable(EntryPoint(name=script, value=lines[script], group="console_scripts").load())
+
+
+def test_every_critic_is_found_by_its_entry_point(distribution) -> None:
+    declared = {line.split(" = ")[0] for line in distribution.entry_points["sana_wm_ros.critics"]}
+    found = {entry.name: entry.load() for entry in entry_points(group="sana_wm_ros.critics")}
+    assert declared <= set(found), "install the package again: pip install --editable ."
+    assert all(callable(critic.score) for critic in found.values())
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_files_pin_each_package_once_for_every_python(checkout: Path, python: str) -> None:
+    machine = {"python_version": python, "python_full_version": f"{python}.1", "platform_machine": "x86_64"}
+    names = [
+        normal(pin.name)
+        for pin in pins(checkout, "base.lock", "ros.lock")
+        if pin.marker is None or pin.marker.evaluate(machine)
+    ]
+    assert len(names) == len(set(names))
+    assert all(str(pin.specifier).startswith("==") for pin in pins(checkout, "base.lock", "ros.lock"))
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_lock_files_fulfil_what_setup_py_asks_for(checkout: Path, distribution, python: str) -> None:
+    machine = {"python_version": python, "python_full_version": f"{python}.1", "platform_machine": "x86_64"}
+    locked = {
+        normal(pin.name): str(pin.specifier).removeprefix("==")
+        for pin in pins(checkout, "base.lock", "ros.lock")
+        if pin.marker is None or pin.marker.evaluate(machine)
+    }
+    asked = [
+        *distribution.install_requires,
+        *(line for extra in distribution.extras_require.values() for line in extra),
+    ]
+    for requirement in map(Requirement, asked):
+        if requirement.marker is None or requirement.marker.evaluate(machine):
+            assert requirement.specifier.contains(locked[normal(requirement.name)]), (
+                f"make lock: {requirement}"
+            )
+
+
+def test_every_model_folder_has_weights_a_config_and_a_card(checkout: Path) -> None:
+    for folder in sorted(path for path in (checkout / "models").glob("*") if path.is_dir()):
+        names = {path.name for path in folder.iterdir()}
+        assert {"MODEL_CARD.md", "config.yaml", "model.safetensors"} <= names, folder.name
+
+
+def test_no_file_is_too_large_for_a_clone(checkout: Path) -> None:
+    try:
+        listing = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=checkout, capture_output=True, check=True, text=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout: nothing says which files belong to it")
+    sizes = {
+        name: (checkout / name).stat().st_size / 1e6
+        for name in listing.stdout.split("\0")
+        if (checkout / name).is_file()
+    }
+    assert {name: size for name, size in sizes.items() if size > LARGEST_FILE_MB} == {}

@@ -1,0 +1,77 @@
+"""Training the autoencoder gets better pictures, and goes on exactly where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining, reconstruction_psnr
+from sana_wm_ros.training.frames import NoEpisodes
+from sana_wm_ros.training.guard import TrainingDiverged
+from sana_wm_ros.training.run_folder import BadRun
+from sana_wm_ros.training.schedule import Schedule
+from sana_wm_ros.world_model.autoencoder import AutoencoderConfig
+
+TINY = AutoencoderTraining(
+    model=AutoencoderConfig(latent_channels=4, widths=(8, 8, 16), encoder_depths=(1, 1, 1), decoder_depths=(1, 1, 1)),
+    batch=4,
+    slots=4,
+    per_drive=6,
+    save_every_s=1e9,
+    log_every_s=0.0,
+)
+
+
+def weights(trainer: AutoencoderTrainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
+
+
+def test_pictures_get_better(drives: Path, tmp_path: Path) -> None:
+    trainer = AutoencoderTrainer(TINY, Schedule(steps=60, warmup_steps=5), [drives], tmp_path / "run")
+    groups = trainer.pool.batch(9999, 24)
+    before, _ = reconstruction_psnr(trainer.model, groups)
+    trainer.run()
+    after, _ = reconstruction_psnr(trainer.averaged(), groups)
+    assert after > before + 0.5
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
+    assert trainer.folder.rows()[-1]["step"] == 60
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(drives: Path, tmp_path: Path) -> None:
+    schedule = Schedule(steps=12, warmup_steps=3)
+    whole = AutoencoderTrainer(TINY, schedule, [drives], tmp_path / "whole")
+    whole.run()
+    first = AutoencoderTrainer(TINY, schedule, [drives], tmp_path / "parts")
+    for _ in range(7):
+        first.train_step()
+    first.save()
+    second = AutoencoderTrainer(TINY, schedule, [drives], tmp_path / "parts")
+    assert second.step == 7
+    second.run()
+    assert torch.equal(weights(second), weights(whole))
+    for name, value in whole.average.values.items():
+        assert torch.equal(value, second.average.values[name])
+
+
+def test_steps_that_are_not_finite_are_skipped_and_then_end_the_run(drives: Path, tmp_path: Path) -> None:
+    trainer = AutoencoderTrainer(TINY, Schedule(steps=99), [drives], tmp_path / "run")
+    with torch.no_grad():
+        trainer.model.linear_up.bias.fill_(float("nan"))  # type: ignore[union-attr]
+    before = trainer.model.linear_down.weight.clone()
+    with pytest.raises(TrainingDiverged, match="not finite"):
+        trainer.run()
+    assert trainer.guard.total == trainer.guard.limit + 1
+    assert torch.equal(trainer.model.linear_down.weight, before)
+
+
+def test_a_folder_without_drives_or_with_another_run_is_refused(drives: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoEpisodes, match="no drives"):
+        AutoencoderTrainer(TINY, Schedule(steps=1), [tmp_path], tmp_path / "run")
+    with pytest.raises(NoEpisodes, match="not a folder"):
+        AutoencoderTrainer(TINY, Schedule(steps=1), [tmp_path / "nowhere"], tmp_path / "other")
+    AutoencoderTrainer(TINY, Schedule(steps=1), [drives], tmp_path / "mine")
+    with pytest.raises(BadRun, match="batch"):
+        AutoencoderTrainer(replace(TINY, batch=5), Schedule(steps=1), [drives], tmp_path / "mine")
