@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -65,7 +66,12 @@ def plan_picture(scenes: list[PlanScene], *, columns: int = 3, dpi: int = 150) -
         axis = figure.add_axes((left / width, bottom / height, side / width, side / height))
         draw_scene(axis, scene)
         if scene.costs_N is not None and np.isfinite(scene.costs_N).any():
-            bar_box = ((left + side + 0.07) / width, (bottom + 0.5) / height, 0.09 / width, (side - 1.0) / height)
+            bar_box = (
+                (left + side + 0.07) / width,
+                (bottom + 0.5) / height,
+                0.09 / width,
+                (side - 1.0) / height,
+            )
             _draw_colour_bar(figure.add_axes(bar_box), scene.costs_N)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 6})
@@ -159,7 +165,9 @@ def _draw_candidates(axis: Axes, scene: PlanScene) -> None:
         contact = scene.contacts[index] if scene.contacts else np.zeros(len(path), dtype=bool)
         segments = np.stack([path[:-1], path[1:]], axis=1)
         shade = np.where(contact[1:, None], np.array(CONTACT_RGB) / 255.0, colours[index][None])
-        axis.add_collection(LineCollection(list(segments), colors=shade, linewidths=1.3, alpha=0.85, zorder=4 + rank * 1e-3))
+        axis.add_collection(
+            LineCollection(list(segments), colors=shade, linewidths=1.3, alpha=0.85, zorder=4 + rank * 1e-3)
+        )
 
 
 def _draw_colour_bar(axis: Axes, costs_N: Floats) -> None:
@@ -184,12 +192,16 @@ def _draw_chosen(axis: Axes, scene: PlanScene) -> None:
         return
     colour = tuple(channel / 255.0 for channel in CHOSEN_RGB)
     casing = [Stroke(linewidth=5.6, foreground="white"), Stroke(linewidth=3.4, foreground=colour)]
-    axis.plot(*plan[:, :2].T, color=colour, linewidth=3.4, path_effects=casing, solid_capstyle="round", zorder=6)
+    axis.plot(
+        *plan[:, :2].T, color=colour, linewidth=3.4, path_effects=casing, solid_capstyle="round", zorder=6
+    )
 
 
 def _draw_goal(axis: Axes, scene: PlanScene) -> None:
     if scene.goal_xy is not None:
-        axis.plot(*scene.goal_xy, marker="*", markersize=17, color="#d6a400", markeredgecolor="white", zorder=7)
+        axis.plot(
+            *scene.goal_xy, marker="*", markersize=17, color="#d6a400", markeredgecolor="white", zorder=7
+        )
 
 
 def _draw_robot(axis: Axes, scene: PlanScene) -> None:
@@ -205,9 +217,20 @@ def _draw_scale_bar(axis: Axes) -> None:
     length = scale_bar_length(right - left)
     start = left + 0.04 * (right - left)
     height = bottom + 0.045 * (top - bottom)
-    axis.plot([start, start + length], [height, height], color=_INK, linewidth=2.4, solid_capstyle="butt", zorder=10)
+    axis.plot(
+        [start, start + length], [height, height], color=_INK, linewidth=2.4, solid_capstyle="butt", zorder=10
+    )
     label = f"{length:g} m"
-    axis.text(start + length / 2, height + 0.012 * (top - bottom), label, ha="center", va="bottom", fontsize=8.5, color=_INK, zorder=10)
+    axis.text(
+        start + length / 2,
+        height + 0.012 * (top - bottom),
+        label,
+        ha="center",
+        va="bottom",
+        fontsize=8.5,
+        color=_INK,
+        zorder=10,
+    )
 
 
 def scale_bar_length(width_m: float) -> float:

@@ -1,4 +1,4 @@
-"""The facts of a planner's run in numbers: rate, latency, lateness, stops with their reasons, critics' shares."""
+"""The facts of a planner's run in numbers: rate, latency, lateness, stops and their reasons, shares."""
 
 from __future__ import annotations
 
@@ -142,7 +142,11 @@ def _spans(statuses: Sequence[Status], start_s: float) -> list[Span]:
             joined = last is not None and (last.name, last.level, last.message) == said
             begin_s = last.start_s if joined and last is not None else status.stamp_s - start_s
             span = Span(
-                start_s=begin_s, end_s=after.stamp_s - start_s, name=name, level=status.level, message=status.message
+                start_s=begin_s,
+                end_s=after.stamp_s - start_s,
+                name=name,
+                level=status.level,
+                message=status.message,
             )
             spans = [*spans[:-1], span] if joined else [*spans, span]
     return spans

@@ -132,7 +132,9 @@ def _read_statuses(target: list[Status], message: Any) -> None:
     time_s = stamp_s(message)
     for status in message.status:
         values = {pair.key: pair.value for pair in status.values}
-        level = int.from_bytes(status.level, "little") if isinstance(status.level, bytes) else int(status.level)
+        level = (
+            int.from_bytes(status.level, "little") if isinstance(status.level, bytes) else int(status.level)
+        )
         target.append(
             Status(stamp_s=time_s, name=status.name, level=level, message=status.message, values=values)
         )

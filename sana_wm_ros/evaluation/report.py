@@ -92,7 +92,9 @@ def write_report(
     page = folder / "report.html"
     page.write_text(_template().render(values), encoding="utf-8")
     metrics = folder / "metrics.json"
-    metrics.write_text(json.dumps(json_ready(metrics_of(given, facts, skipped)), indent=2) + "\n", encoding="utf-8")
+    metrics.write_text(
+        json.dumps(json_ready(metrics_of(given, facts, skipped)), indent=2) + "\n", encoding="utf-8"
+    )
     strip_path = None
     if strips:
         strip_path = folder / "film_strip.png"
@@ -179,7 +181,14 @@ def _statuses(facts: PlannerFacts) -> list[dict[str, Any]]:
         entry[0] += 1
         entry[1] += span.end_s - span.start_s
     rows = [
-        {"name": name, "level": level, "message": message, "times": int(e[0]), "seconds": e[1], "first_s": e[2]}
+        {
+            "name": name,
+            "level": level,
+            "message": message,
+            "times": int(e[0]),
+            "seconds": e[1],
+            "first_s": e[2],
+        }
         for (name, level, message), e in found.items()
     ]
     return sorted(rows, key=lambda row: (-row["level"], -row["seconds"]))[:40]
@@ -190,7 +199,7 @@ def _lead_table(check: ImaginationCheck | None) -> list[dict[str, Any]]:
         return []
     rows = []
     for lead in _TABLE_LEADS_S:
-        index = int(round(lead / float(check.lead_F[0]))) - 1
+        index = round(lead / float(check.lead_F[0])) - 1
         if index < len(check.lead_F):
             rows.append(
                 {

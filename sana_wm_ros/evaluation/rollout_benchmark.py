@@ -73,7 +73,9 @@ def driven_context(model: WorldModel, seconds: float) -> Context:
     frames = 1 + latents * spec.frames_per_latent
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (frames, spec.image_height, spec.image_width, 3), dtype=np.uint8)
-    base_T3 = np.stack([0.4 * np.arange(frames) / spec.frame_rate_hz, np.zeros(frames), np.zeros(frames)], axis=1)
+    base_T3 = np.stack(
+        [0.4 * np.arange(frames) / spec.frame_rate_hz, np.zeros(frames), np.zeros(frames)], axis=1
+    )
     focal = spec.image_width / 2.0
     intrinsics = Intrinsics(fx=focal, fy=focal, cx=(spec.image_width - 1) / 2, cy=(spec.image_height - 1) / 2)
     return model.start(intrinsics).extend(torch.from_numpy(pictures), _poses(base_T3))
@@ -89,7 +91,9 @@ def imagine(model: WorldModel, context: Context, candidates: int, seconds: float
     twists[:, :, 2] = np.linspace(-0.5, 0.5, candidates)[:, None]
     start_3 = np.array([0.4 * (context.latent_frames - 1) * spec.latent_period_s, 0.0, 0.0])
     base_NF3 = se2.integrate(start_3, twists, spec.latent_period_s)
-    _, rollout = context.fork(candidates).imagine(_poses(base_NF3), generator=torch.Generator().manual_seed(0))
+    _, rollout = context.fork(candidates).imagine(
+        _poses(base_NF3), generator=torch.Generator().manual_seed(0)
+    )
     if not bool(torch.isfinite(rollout.collision_NF).all()):  # reading it also waits for a GPU
         raise ValueError("the model imagined values that are not finite: its time means nothing")
 
@@ -109,7 +113,9 @@ def _measure_apart(model_path: Path, settings: RolloutSettings, seconds: float) 
     command = [sys.executable, "-m", "sana_wm_ros.evaluation.rollout_memory", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"measuring memory failed: {done.stderr.strip().splitlines()[-1:] or done.returncode}")
+        raise RuntimeError(
+            f"measuring memory failed: {done.stderr.strip().splitlines()[-1:] or done.returncode}"
+        )
     measured: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return measured
 

@@ -24,7 +24,9 @@ def main(words: list[str]) -> None:
     start = _begin(device)
     imagine(model, context, int(candidates), float(seconds))
     peak = _peak(device)
-    sys.stdout.write(json.dumps({"start_mib": start, "peak_mib": peak, "above_start_mib": peak - start}) + "\n")
+    sys.stdout.write(
+        json.dumps({"start_mib": start, "peak_mib": peak, "above_start_mib": peak - start}) + "\n"
+    )
 
 
 def _begin(device: str) -> float:

@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 
 from sana_wm_ros.evaluation.hardware import cpu_model, hardware_facts, hardware_line, version_facts
-from sana_wm_ros.evaluation.results import BadResult, check_result, git_commit, json_ready, make_result, write_result
+from sana_wm_ros.evaluation.results import (
+    BadResult,
+    check_result,
+    git_commit,
+    json_ready,
+    make_result,
+    write_result,
+)
 
 
 def _record(**changes):
-    record = make_result("speed", command="sana_wm benchmark", settings={"n": 1}, results={"s": 0.5}, load_average=0.1)
+    record = make_result(
+        "speed", command="sana_wm benchmark", settings={"n": 1}, results={"s": 0.5}, load_average=0.1
+    )
     return record | changes
 
 
@@ -47,7 +56,9 @@ def test_a_bad_field_is_named(changes, words, tmp_path):
 
 
 def test_figures_that_are_not_finite_become_null():
-    ready = json_ready({"a": np.array([1.0, np.nan]), "b": (np.float32(2.0), np.inf), "c": np.int64(3), "d": True})
+    ready = json_ready(
+        {"a": np.array([1.0, np.nan]), "b": (np.float32(2.0), np.inf), "c": np.int64(3), "d": True}
+    )
     assert ready == {"a": [1.0, None], "b": [2.0, None], "c": 3, "d": True}
     json.dumps(ready, allow_nan=False)
 

@@ -11,7 +11,7 @@ from .synthetic import OffByModel
 
 
 class _Stopwatch:
-    """Each imagination takes as many seconds as it has latent frames, the first of each kind ten times that."""
+    """Each imagination takes a second per latent frame, the first of each length ten times that."""
 
     def __init__(self):
         self.now, self.calls = 0.0, 0

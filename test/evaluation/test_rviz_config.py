@@ -41,8 +41,10 @@ def node_topics():
             (True, node.get_publishers_info_by_topic),
             (False, node.get_subscriptions_info_by_topic),
         ):
-            ask = node.get_publisher_names_and_types_by_node if publishers else (
-                node.get_subscriber_names_and_types_by_node
+            ask = (
+                node.get_publisher_names_and_types_by_node
+                if publishers
+                else (node.get_subscriber_names_and_types_by_node)
             )
             for name, _ in ask(node.get_name(), node.get_namespace()):
                 info = infos(name)[0]
@@ -62,7 +64,9 @@ def _shown(config):
 def test_every_topic_is_the_nodes_with_the_displays_type(config, node_topics):
     for entry in _shown(config):
         topic = entry["Topic"]["Value"]
-        assert topic in node_topics, f"{entry.get('Name', entry['Class'])} shows {topic}, which the node has not"
+        assert topic in node_topics, (
+            f"{entry.get('Name', entry['Class'])} shows {topic}, which the node has not"
+        )
         assert node_topics[topic][0] == SHOWS[entry["Class"]]
 
 
