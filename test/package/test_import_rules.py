@@ -16,7 +16,7 @@ BELOW = {
     "planning": {"geometry", "world_model"},
     "evaluation": {"geometry", "world_model", "planning"},
     "training": {"geometry", "world_model", "planning"},
-    "simulation": {"geometry", "world_model", "planning"},
+    "simulation": {"geometry", "world_model", "planning", "training"},  # writes the episodes it reads
     "nodes": {"geometry", "world_model", "planning", "evaluation", "training", "simulation"},
 }
 ROS = {
