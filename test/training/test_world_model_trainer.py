@@ -64,7 +64,7 @@ def test_the_error_of_blind_futures_falls(
     run.run()
     errors = [row["blind_error"] for row in run.folder.rows() if row["blind_error"] > 0]
     assert sum(errors[-10:]) < 0.85 * sum(errors[:10])
-    assert run.frames == 80 * 64
+    assert run.frames == 50 * 64
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(
