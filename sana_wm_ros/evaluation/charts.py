@@ -28,9 +28,19 @@ def psnr_chart(check: ImaginationCheck) -> str:
     lead = check.lead_F
     if np.isfinite(check.ceiling_db):
         axis.axhline(check.ceiling_db, color=FAINT, linewidth=0.9)
-        axis.text(lead[-1], check.ceiling_db, "best the autoencoder allows ", va="bottom", ha="right", fontsize=8.5, color=FAINT)
+        axis.text(
+            lead[-1],
+            check.ceiling_db,
+            "best the autoencoder allows ",
+            va="bottom",
+            ha="right",
+            fontsize=8.5,
+            color=FAINT,
+        )
     for name in BASELINES:
-        axis.plot(lead, check.psnr[name], color=BLUE, linewidth=1.4, linestyle=_BASELINE_STYLES[name], label=name)
+        axis.plot(
+            lead, check.psnr[name], color=BLUE, linewidth=1.4, linestyle=_BASELINE_STYLES[name], label=name
+        )
     axis.plot(lead, check.psnr[MODEL], color=ACCENT, linewidth=2.4, label="imagined")
     if check.believable_s > 0:
         axis.axvspan(0, check.believable_s, color=ACCENT, alpha=0.08, linewidth=0)
@@ -58,7 +68,9 @@ def latency_chart(latencies_s: Floats, configured_rate_hz: float) -> str:
             axis.text(value, top * heights[name], f" {name} {value:.0f} ms", va="top", fontsize=9, color=INK)
     if np.isfinite(configured_rate_hz) and configured_rate_hz > 0:
         axis.axvline(1e3 / configured_rate_hz, color=_LEVEL_COLOURS[2], linewidth=1.3, linestyle=(0, (3, 2)))
-        axis.text(1e3 / configured_rate_hz, top * 0.6, " period ", va="top", fontsize=9, color=_LEVEL_COLOURS[2])
+        axis.text(
+            1e3 / configured_rate_hz, top * 0.6, " period ", va="top", fontsize=9, color=_LEVEL_COLOURS[2]
+        )
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlim(left=0)
     axis.margins(x=0.12)
@@ -101,7 +113,13 @@ def shares_chart(facts: PlannerFacts) -> str:
             colour = _SHARES[rank % len(_SHARES)]
             label = facts.critic_names[index] if part is costs else None
             axis.fill_between(
-                facts.critic_times_T, base, base + part[:, index], color=colour, linewidth=0, label=label, step="post"
+                facts.critic_times_T,
+                base,
+                base + part[:, index],
+                color=colour,
+                linewidth=0,
+                label=label,
+                step="post",
             )
             base = base + part[:, index]
     axis.axhline(0, color=INK, linewidth=0.8)

@@ -102,9 +102,7 @@ def _add_odometry(buffer: ObservationBuffer, message: Any) -> list[tuple[float, 
     except ValueError:
         yaw = float("nan")  # the buffer refuses and counts it
     pose_3 = np.array([pose.position.x, pose.position.y, yaw])
-    buffer.add_odometry(
-        stamp_s(message), pose_3, np.array([twist.linear.x, twist.linear.y, twist.angular.z])
-    )
+    buffer.add_odometry(stamp_s(message), pose_3, np.array([twist.linear.x, twist.linear.y, twist.angular.z]))
     return [(stamp_s(message), *pose_3.tolist())] if np.isfinite(pose_3).all() else []
 
 
@@ -161,9 +159,13 @@ def _extrinsics(bag: Bag, image: Topic, odometry: Topic, given: DriveInput, note
     return base_to_optical(given.camera_xyz_m, given.camera_rpy_rad)
 
 
-def _longest(path: Path, pieces: list[list[NewFrames]], intrinsics: Intrinsics | None, notes: list[str]) -> Drive:
+def _longest(
+    path: Path, pieces: list[list[NewFrames]], intrinsics: Intrinsics | None, notes: list[str]
+) -> Drive:
     if not pieces or intrinsics is None:
-        raise BadBag(f"{path}: no picture could be given a pose; do the stamps of pictures and odometry overlap?")
+        raise BadBag(
+            f"{path}: no picture could be given a pose; do the stamps of pictures and odometry overlap?"
+        )
     longest = max(pieces, key=lambda piece: sum(len(part.stamps_T) for part in piece))
     if len(pieces) > 1:
         notes.append(f"the recording falls into {len(pieces)} stretches by gaps; the longest one was checked")

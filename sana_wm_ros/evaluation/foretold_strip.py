@@ -27,7 +27,9 @@ def foretold_strip(foretelling: Foretelling, leads_s: Sequence[float], *, tile_w
         pictures = foretelling.guesses[name]
         frames = [None, *(None if i is None else pictures[i] for i in reached)]
         notes = ["", *("" if i is None else f"{foretelling.psnr[name][i]:.1f} dB" for i in reached)]
-        closest = {c + 1 for c, i in enumerate(reached) if i is not None and _is_closest(foretelling, name, i)}
+        closest = {
+            c + 1 for c, i in enumerate(reached) if i is not None and _is_closest(foretelling, name, i)
+        }
         rows.append(FilmRow(label=name, frames=frames, notes=notes, accents=frozenset(closest)))
     headings: list[float | str] = ["now", *(float(lead) for lead in leads_s)]
     return film_strip(rows, headings, tile_width=tile_width, corner=f"at {foretelling.start_s:.0f} s")

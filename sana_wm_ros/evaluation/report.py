@@ -92,7 +92,9 @@ def write_report(
     page = folder / "report.html"
     page.write_text(_template().render(values), encoding="utf-8")
     metrics = folder / "metrics.json"
-    metrics.write_text(json.dumps(json_ready(metrics_of(given, facts, skipped)), indent=2) + "\n", encoding="utf-8")
+    metrics.write_text(
+        json.dumps(json_ready(metrics_of(given, facts, skipped)), indent=2) + "\n", encoding="utf-8"
+    )
     strip_path = None
     if strips:
         strip_path = folder / "film_strip.png"
@@ -124,6 +126,9 @@ def metrics_of(given: ReportInput, facts: PlannerFacts, skipped: list[str]) -> d
         "configured_rate_hz": facts.configured_rate_hz,
         "latency_s": percentiles(facts.latencies_s),
         "late_plans": facts.late_plans,
+        "skipped_turns": facts.skipped_turns,
+        "horizon_s": percentiles(facts.horizons_s),
+        "peak_memory_mib": float(facts.peak_memory_mib.max(initial=0.0)),
         "stops": [vars(span) for span in facts.stops],
         "critics": {
             name: float(np.mean(facts.shares_TM[:, index])) for index, name in enumerate(facts.critic_names)
@@ -176,7 +181,14 @@ def _statuses(facts: PlannerFacts) -> list[dict[str, Any]]:
         entry[0] += 1
         entry[1] += span.end_s - span.start_s
     rows = [
-        {"name": name, "level": level, "message": message, "times": int(e[0]), "seconds": e[1], "first_s": e[2]}
+        {
+            "name": name,
+            "level": level,
+            "message": message,
+            "times": int(e[0]),
+            "seconds": e[1],
+            "first_s": e[2],
+        }
         for (name, level, message), e in found.items()
     ]
     return sorted(rows, key=lambda row: (-row["level"], -row["seconds"]))[:40]
@@ -187,7 +199,7 @@ def _lead_table(check: ImaginationCheck | None) -> list[dict[str, Any]]:
         return []
     rows = []
     for lead in _TABLE_LEADS_S:
-        index = int(round(lead / float(check.lead_F[0]))) - 1
+        index = round(lead / float(check.lead_F[0])) - 1
         if index < len(check.lead_F):
             rows.append(
                 {

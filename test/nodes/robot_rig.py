@@ -15,6 +15,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
+from std_srvs.srv import Trigger
+
+from sana_wm_ros.nodes.conversions import to_stamp
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (48, 72, 3), dtype=np.uint8)
 
@@ -28,6 +31,7 @@ class RobotRig:
         self.pose_3 = np.zeros(3)
         self.twist_3 = np.zeros(3)
         self.stamp_offset_s = 0.0
+        self.nan_odometry = False
         self.commands: list[tuple[float, np.ndarray]] = []
         self.diagnostics: list[tuple[float, str, str]] = []
         self._image = self.node.create_publisher(Image, "image", 5)
@@ -57,6 +61,15 @@ class RobotRig:
         message.pose.position.x, message.pose.position.y = x_m, y_m
         message.pose.orientation.w = 1.0
         self.goal.publish(message)
+
+    def call(self, service: str) -> str:
+        client = self.node.create_client(Trigger, f"/sana_wm_planner/{service}")
+        assert client.wait_for_service(timeout_sec=5.0)
+        future = client.call_async(Trigger.Request())
+        self.wait_until(future.done, f"an answer of {service}")
+        self.node.destroy_client(client)
+        assert future.result().success
+        return str(future.result().message)
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
         end_s = time.monotonic() + timeout_s
@@ -99,7 +112,7 @@ class RobotRig:
         self.pose_3 = np.array(
             [x + v * np.cos(yaw) * self._period_s, y + v * np.sin(yaw) * self._period_s, yaw + w * self._period_s]
         )
-        stamp = self.node.get_clock().now().to_msg()
+        stamp = to_stamp(self.node.get_clock().now().nanoseconds * 1e-9 + self.stamp_offset_s)
         if self.odometry:
             message = Odometry()
             message.header.stamp, message.header.frame_id = stamp, "odom"
@@ -107,6 +120,8 @@ class RobotRig:
             message.pose.pose.position.x, message.pose.pose.position.y = self.pose_3[:2]
             message.pose.pose.orientation.z = float(np.sin(self.pose_3[2] / 2))
             message.pose.pose.orientation.w = float(np.cos(self.pose_3[2] / 2))
+            if self.nan_odometry:
+                message.pose.pose.position.x = float("nan")
             message.twist.twist.linear.x, message.twist.twist.angular.z = float(v), float(w)
             self._odometry.publish(message)
         if self.camera:
