@@ -1,4 +1,4 @@
-"""Read rosbag2 (mcap, sqlite3) and ROS 1 bags without ROS, message by message, with errors that say what to do."""
+"""Read rosbag2 (mcap, sqlite3) and ROS 1 bags without ROS; errors name the bag and say what to do."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def open_bag(path: Path) -> Iterator[Bag]:
     if not path.exists():
         raise BadBag(f"{path}: no such bag")
     if path.is_dir() and not (path / "metadata.yaml").is_file():
-        raise BadBag(f"{path}: no metadata.yaml; the recording was not finished, or this is not a bag's folder")
+        raise BadBag(
+            f"{path}: no metadata.yaml; the recording was not finished, or this is not a bag's folder"
+        )
     try:
         reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()

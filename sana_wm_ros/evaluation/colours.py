@@ -20,7 +20,8 @@ _BEST, _WORST = 0.78, 0.08
 def cost_range(costs_N: ArrayLike) -> tuple[float, float]:
     """The finite lowest and highest cost, (0, 1) where there is none; never an empty range."""
     costs = np.asarray(costs_N, dtype=np.float64)
-    finite = costs[np.isfinite(costs)]
+    # Beyond the clip differences overflow; nobody reads such costs off a colour bar anyway.
+    finite = np.clip(costs[np.isfinite(costs)], -1e30, 1e30)
     if finite.size == 0:
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
@@ -30,6 +31,8 @@ def cost_range(costs_N: ArrayLike) -> tuple[float, float]:
 def scale_colours(position_N: ArrayLike) -> NDArray[np.uint8]:
     """Colours (N, 3) RGB of positions in [0, 1] on the scale, 0 the best; NaN is grey."""
     position = np.atleast_1d(np.asarray(position_N, dtype=np.float64))
+    if position.size == 0:
+        return np.zeros((0, 3), np.uint8)
     known = np.isfinite(position)
     level = np.where(known, np.clip(position, 0.0, 1.0), 0.0)
     index = np.rint(255.0 * (_BEST + (_WORST - _BEST) * level)).astype(np.uint8)
@@ -46,5 +49,6 @@ def cost_colours(costs_N: ArrayLike) -> NDArray[np.uint8]:
     """
     costs = np.atleast_1d(np.asarray(costs_N, dtype=np.float64))
     low, high = cost_range(costs)
-    position = np.where(np.isfinite(costs), (costs - low) / (high - low), np.nan)
+    clipped = np.clip(np.where(np.isfinite(costs), costs, np.nan), low, high)
+    position = (clipped - low) / (high - low)
     return scale_colours(position)

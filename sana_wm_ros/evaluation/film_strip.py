@@ -19,28 +19,55 @@ Picture = NDArray[np.uint8]
 PAPER_RGB = (17, 20, 26)
 INK_RGB = (233, 236, 241)
 FAINT_RGB = (138, 146, 160)
-EMPTY_RGB = (32, 37, 46)
+EMPTY_RGB = (25, 29, 37)
+ACCENT_RGB = (247, 160, 80)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilmRow:
-    """One row: a label, its frames (None: there is no picture) and optional notes below the frames."""
+    """One row: a label, its frames (None: an empty place) and optional notes below the frames.
+
+    missing: what is written on empty places. accents: columns whose note stands out.
+    """
 
     label: str
     frames: Sequence[Picture | None]
     notes: Sequence[str] = field(default_factory=tuple)
+    missing: str = ""
+    accents: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilmLayout:
-    """Sizes in pixels. A tile is ``tile_width`` wide and as high as the frames' aspect asks."""
+    """Sizes in pixels; all but the gap follow from the tile's, so a strip looks alike at any size."""
 
     tile_width: int = 192
     tile_height: int = 128
-    gap: int = 6
-    label_width: int = 104
-    header_height: int = 34
-    note_height: int = 24
+
+    @property
+    def gap(self) -> int:
+        """Pixels between tiles."""
+        return max(2, self.tile_width // 32)
+
+    @property
+    def label_width(self) -> int:
+        """Pixels left of the first tile."""
+        return round(0.64 * self.tile_width)
+
+    @property
+    def header_height(self) -> int:
+        """Pixels above the first row."""
+        return round(0.2 * self.tile_width)
+
+    @property
+    def note_height(self) -> int:
+        """Pixels for the notes below a row."""
+        return round(0.155 * self.tile_width)
+
+    @property
+    def text_size(self) -> int:
+        """Height of the letters of headings and labels."""
+        return max(9, round(0.108 * self.tile_width))
 
     def row_height(self, row: FilmRow) -> int:
         """Height of a row with its notes, without the gap to the next one."""
@@ -78,38 +105,43 @@ def film_strip(
     layout = FilmLayout(tile_width=tile_width, tile_height=round(tile_width * frame_height / frame_width))
     canvas = Image.new("RGB", layout.size(rows, len(times_s)), PAPER_RGB)
     draw = ImageDraw.Draw(canvas)
-    draw.text((12, layout.header_height // 2), corner, FAINT_RGB, _font(14), anchor="lm")
+    font = _font(layout.text_size)
+    middle = layout.header_height // 2
+    draw.text((_margin(layout), middle), corner, FAINT_RGB, font, anchor="lm")
     for column, time in enumerate(times_s):
         left, _ = layout.tile_origin(rows, 0, column)
         heading = time if isinstance(time, str) else seconds_label(time)
-        draw.text((left, layout.header_height // 2), heading, INK_RGB, _font(17), anchor="lm")
+        draw.text((left, middle), heading, INK_RGB, font, anchor="lm")
     for number, row in enumerate(rows):
-        _draw_row(canvas, draw, layout, rows, number, row)
+        _draw_row(canvas, layout, rows, number, row)
     return np.asarray(canvas)
 
 
 def _draw_row(
-    canvas: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    layout: FilmLayout,
-    rows: Sequence[FilmRow],
-    number: int,
-    row: FilmRow,
+    canvas: Image.Image, layout: FilmLayout, rows: Sequence[FilmRow], number: int, row: FilmRow
 ) -> None:
+    draw = ImageDraw.Draw(canvas)
+    font, small = _font(layout.text_size), _font(max(8, round(0.86 * layout.text_size)))
     _, top = layout.tile_origin(rows, number, 0)
     middle = top + layout.tile_height // 2
-    draw.multiline_text((12, middle), row.label.replace(" ", "\n"), INK_RGB, _font(16), anchor="lm", spacing=4)
+    label = row.label.replace(" ", "\n")
+    draw.multiline_text((_margin(layout), middle), label, INK_RGB, font, anchor="lm", spacing=4)
     for column, frame in enumerate(row.frames):
         left, _ = layout.tile_origin(rows, number, column)
-        corner = (left + layout.tile_width - 1, top + layout.tile_height - 1)
         if frame is None:
+            corner = (left + layout.tile_width - 1, top + layout.tile_height - 1)
             draw.rectangle((left, top, *corner), fill=EMPTY_RGB)
-            draw.text((left + layout.tile_width // 2, middle), "not recorded", FAINT_RGB, _font(14), anchor="mm")
+            draw.text((left + layout.tile_width // 2, middle), row.missing, FAINT_RGB, small, anchor="mm")
         else:
             canvas.paste(Image.fromarray(enlarge(frame, layout.tile_width, layout.tile_height)), (left, top))
         if column < len(row.notes):
             note_middle = top + layout.tile_height + layout.note_height // 2
-            draw.text((left, note_middle), row.notes[column], FAINT_RGB, _font(14), anchor="lm")
+            ink = ACCENT_RGB if column in row.accents else FAINT_RGB
+            draw.text((left, note_middle), row.notes[column], ink, small, anchor="lm")
+
+
+def _margin(layout: FilmLayout) -> int:
+    return max(2, layout.tile_width // 16)
 
 
 def enlarge(frame_HWC: Picture, width: int, height: int) -> Picture:
@@ -125,7 +157,8 @@ def _common_size(rows: Sequence[FilmRow], columns: int) -> tuple[int, int]:
     for row in rows:
         if len(row.frames) != columns or len(row.notes) not in (0, columns):
             raise ValueError(
-                f"row '{row.label}' has {len(row.frames)} frames and {len(row.notes)} notes, expected {columns}"
+                f"row '{row.label}' has {len(row.frames)} frames and {len(row.notes)} notes, "
+                f"expected {columns}"
             )
     sizes = {frame.shape for row in rows for frame in row.frames if frame is not None}
     if not sizes:

@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sana_wm_ros.evaluation.metrics import Floats, Pictures, finite_mean, mean_view, nearest_view, psnr_db
+from sana_wm_ros.evaluation.metrics import Floats, Pictures, mean_of_known, mean_view, nearest_view, psnr_db
 from sana_wm_ros.world_model.protocol import Context, Intrinsics, WorldModel
 
 BASELINES = ("last frame", "nearest view", "mean view")
 MODEL = "imagined"
-CEILING = "autoencoder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,21 +94,24 @@ def check_imagination(
     seed: int = 0,
     progress: Callable[[float], None] = lambda done: None,
 ) -> ImaginationCheck:
-    """Imagine from each of ``starts`` (counted in latent frames of context) to the drive's end or the horizon.
+    """Imagine from each of ``starts`` (latent frames of context) to the drive's end or the horizon.
 
     ``progress`` is told the part done, in [0, 1]. Raises ValueError where a start leaves nothing to compare.
     """
     group = model.spec.frames_per_latent
     latents = (len(drive) - 1) // group
     if not starts or min(starts) < 1 or max(starts) >= latents:
-        raise ValueError(f"starts {list(starts)} must lie within 1 .. {latents - 1} latent frames of this drive")
+        raise ValueError(
+            f"starts {list(starts)} must lie within 1 .. {latents - 1} latent frames of this drive"
+        )
     context = model.start(drive.intrinsics)
     foretellings: list[Foretelling] = []
     ceiling: list[float] = []
     for seen in range(latents + 1):
         first, last = (0, 1) if seen == 0 else (1 + (seen - 1) * group, 1 + seen * group)
         context = context.extend(
-            torch.from_numpy(drive.frames_THWC[first:last]), torch.from_numpy(drive.poses_T44[first:last]).float()
+            torch.from_numpy(drive.frames_THWC[first:last]),
+            torch.from_numpy(drive.poses_T44[first:last]).float(),
         )
         if seen in starts:
             foretellings.append(_foretell(model, context, drive, seen, horizon_s, seed))
@@ -127,7 +129,9 @@ def spread_starts(latent_frames: int, count: int, *, period_s: float = 0.5) -> l
     first = max(2, min(round(8.0 / period_s), latent_frames // 4))
     last = latent_frames - min(round(4.0 / period_s), latent_frames // 4)
     if latent_frames < 8 or last <= first:
-        raise ValueError(f"a drive of {latent_frames * period_s:.1f} s is too short to check an imagination on")
+        raise ValueError(
+            f"a drive of {latent_frames * period_s:.1f} s is too short to check an imagination on"
+        )
     return sorted({round(start) for start in np.linspace(first, last, count)})
 
 
@@ -175,13 +179,15 @@ def _summarise(foretellings: list[Foretelling], ceiling: list[float]) -> Imagina
     length = len(longest.lead_F)
 
     def mean(name: str) -> Floats:
-        padded = [np.pad(f.psnr[name], (0, length - len(f.lead_F)), constant_values=np.nan) for f in foretellings]
-        return finite_mean(np.array(padded))
+        padded = [
+            np.pad(f.psnr[name], (0, length - len(f.lead_F)), constant_values=np.nan) for f in foretellings
+        ]
+        return mean_of_known(np.array(padded))
 
     return ImaginationCheck(
         foretellings=foretellings,
         lead_F=longest.lead_F,
         psnr={name: mean(name) for name in (MODEL, *BASELINES)},
         starts_F=np.array([sum(len(f.lead_F) > k for f in foretellings) for k in range(length)]),
-        ceiling_db=float(finite_mean(np.array(ceiling, dtype=np.float64))) if ceiling else float("nan"),
+        ceiling_db=float(mean_of_known(np.array(ceiling, dtype=np.float64))) if ceiling else float("nan"),
     )

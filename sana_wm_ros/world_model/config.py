@@ -27,6 +27,8 @@ class TransformerConfig:
     bounded_keys: scale beta so that no memory transition has an eigenvalue outside [0, 1].
     denominator_floor: least normaliser of the linear attention (0: the published 1e-8 is added).
     truncate_timesteps: timesteps become whole numbers first, as the published weights were trained.
+    default_steps: denoising steps where a caller names none. flow_shift: s in s t / (1 + (s - 1) t), which
+        moves the noise levels of several steps towards pure noise.
     blank_pure_noise: frames at sigma 1 enter as zeros; pure noise tells nothing, and one-step presets
         need not learn to look past it.
     """
@@ -53,6 +55,8 @@ class TransformerConfig:
     truncate_timesteps: bool = False
     blank_pure_noise: bool = False
     timestep_width: int = 256
+    default_steps: int = 1
+    flow_shift: float = 1.0
 
     def __post_init__(self) -> None:
         whole = {
@@ -61,12 +65,16 @@ class TransformerConfig:
             "softmax_every": (1, 128), "window_frames": (1, 1024), "sink_frames": (0, 64),
             "conv_width": (1, 16), "raw_per_latent": (1, 64), "chunk_frames": (1, 1024),
             "max_chunk_frames": (1, 1024), "timestep_width": (2, 8192),
+            "default_steps": (1, 1000),
         }  # fmt: skip
         for name, (low, high) in whole.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise BadConfig(f"{name} is {value!r}; expected a whole number from {low} to {high}")
-        real = {"mlp_ratio": (0.5, 16.0), "position_scale": (1e-4, 1e4), "denominator_floor": (0.0, 10.0)}
+        real = {
+            "mlp_ratio": (0.5, 16.0), "position_scale": (1e-4, 1e4), "denominator_floor": (0.0, 10.0),
+            "flow_shift": (0.01, 100.0),
+        }  # fmt: skip
         for name, (low_real, high_real) in real.items():
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -78,7 +86,9 @@ class TransformerConfig:
         if self.prediction not in ("x0", "flow"):
             raise BadConfig(f"prediction is {self.prediction!r}; expected x0 or flow")
         if self.heads * self.head_width != self.width:
-            raise BadConfig(f"heads * head_width is {self.heads * self.head_width}; expected width {self.width}")
+            raise BadConfig(
+                f"heads * head_width is {self.heads * self.head_width}; expected width {self.width}"
+            )
         if self.head_width % 8:
             raise BadConfig(f"head_width is {self.head_width}; expected a multiple of 8 (4x4 camera groups)")
         if self.chunk_frames > self.max_chunk_frames:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_model import TINY, enliven
+from tiny_model import TINY, enliven, tiny_navigation_model
 
+from sana_wm_ros.world_model.model import NavigationModel
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 
@@ -20,3 +21,8 @@ def tiny() -> SanaTransformer:
     model = SanaTransformer(TINY)
     enliven(model)
     return model.eval()
+
+
+@pytest.fixture(scope="session")
+def model() -> NavigationModel:
+    return tiny_navigation_model()

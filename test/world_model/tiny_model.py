@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
+from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 from sana_wm_ros.world_model.camera import CameraTrack, latent_intrinsics
 from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.heads import Heads, HeadsConfig
+from sana_wm_ros.world_model.model import NavigationModel
+from sana_wm_ros.world_model.protocol import Intrinsics
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 TINY = TransformerConfig(width=32, depth=4, heads=2, head_width=16, latent_channels=5, window_frames=5)
@@ -36,3 +42,33 @@ def drive(batch: int, frames: int, seed: int = 0) -> CameraTrack:
 def latents(batch: int, frames: int, seed: int = 0) -> Tensor:
     """Unit noise in the shape of TINY's latents."""
     return torch.randn(batch, frames, 5, 4, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def tiny_navigation_model(seed: int = 0, **settings: object) -> NavigationModel:
+    """A whole model of toy size with lively weights; ``settings`` change the transformer's configuration."""
+    torch.manual_seed(seed)
+    config = dataclasses.replace(TINY, **settings)  # type: ignore[arg-type]
+    images = AutoencoderConfig(
+        latent_channels=5, widths=(8, 8, 8), encoder_depths=(1, 1, 1), decoder_depths=(1, 1, 1)
+    )
+    heads = Heads(HeadsConfig(place_width=8, token_width=4, hidden=16), config.width, config.tokens)
+    model = NavigationModel(SanaTransformer(config), heads, Autoencoder(images))
+    enliven(model.transformer, seed)
+    enliven(model.autoencoder, seed + 1)
+    return model.requires_grad_(False)
+
+
+def pictures(frames: int, seed: int = 0) -> Tensor:
+    """Random RGB frames."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (frames, 64, 96, 3), dtype=torch.uint8, generator=generator)
+
+
+def camera_path(frames: int, seed: int = 0, batch: int | None = None) -> Tensor:
+    """Camera poses far from the world's origin, one per frame: (frames, 4, 4) or (batch, frames, 4, 4)."""
+    poses = drive(batch or 1, frames, seed).poses_BF44.double()
+    poses[..., :3, 3] += torch.tensor([40.0, 0.0, -70.0], dtype=torch.float64)
+    return poses if batch else poses[0]
+
+
+INTRINSICS = Intrinsics(fx=48.0, fy=48.0, cx=47.5, cy=31.5)

@@ -30,9 +30,19 @@ def delta_memory(
     ``bounded`` divides beta by max(1, trace K B K^T), so that I - K B K^T is a contraction.
     Returns (out_FBHSR, state after the last frame). fp32. Source: arXiv 2605.15178, frame-wise GDN.
     """
-    frames, width = q_FBHSD.shape[0], q_FBHSD.shape[-1]
-    q, k, v = q_FBHSD.float(), k_FBHSD.float(), v_FBHSR.float()
-    beta, decay = beta_FBHS.float(), decay_FBH.float()
+    with torch.autocast(q_FBHSD.device.type, enabled=False):
+        return _recurrence(
+            q_FBHSD.float(), k_FBHSD.float(), v_FBHSR.float(), beta_FBHS.float(), decay_FBH.float(),
+            state_BHRD.float(), chunk_lengths, bounded,
+        )  # fmt: skip
+
+
+def _recurrence(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, decay: Tensor, state: Tensor,
+    chunk_lengths: tuple[int, ...], bounded: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The formulas, in the order of ``delta_memory``'s documentation."""
+    frames, width = q.shape[0], q.shape[-1]
     if bounded:
         trace = (beta * k.square().sum(-1)).sum(-1, keepdim=True)
         beta = beta / trace.clamp(min=1.0)
@@ -43,7 +53,7 @@ def delta_memory(
         forget = identity - weighted.transpose(-1, -2) @ k[t]
         return decay[t, ..., None, None] * (memory @ forget) + v[t].transpose(-1, -2) @ weighted
 
-    past, states = state_BHRD.float(), []
+    past, states = state, []
     for t in range(frames):
         past = advance(past, t)
         states.append(past)

@@ -1,0 +1,238 @@
+"""The report of a replay: one self-contained page, and the same figures as JSON."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from PIL import Image
+
+from sana_wm_ros.evaluation import charts
+from sana_wm_ros.evaluation.drive import RecordedDrive
+from sana_wm_ros.evaluation.film_strip import Picture
+from sana_wm_ros.evaluation.foretold_strip import foretold_strip, spread_leads
+from sana_wm_ros.evaluation.hardware import hardware_facts, hardware_line, version_facts
+from sana_wm_ros.evaluation.imagination_check import MODEL, ImaginationCheck
+from sana_wm_ros.evaluation.plan_picture import plan_picture
+from sana_wm_ros.evaluation.planner_facts import LEVELS, PlannerFacts, percentiles, planner_facts
+from sana_wm_ros.evaluation.recording import Recording
+from sana_wm_ros.evaluation.results import json_ready
+from sana_wm_ros.evaluation.scenes import planning_moments
+from sana_wm_ros.evaluation.summary import key_figures, summary_sentences
+
+_TABLE_LEADS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportInput:
+    """All that a report is made from.
+
+    recorded and check are None when no input bag or no model was given; ``skipped`` says what that cost.
+    """
+
+    recording: Recording
+    command: str
+    model: str
+    recorded: RecordedDrive | None = None
+    check: ImaginationCheck | None = None
+    skipped: list[str] = field(default_factory=list)
+    robot_radius_m: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenReport:
+    """Where the parts of a report are."""
+
+    page: Path
+    metrics: Path
+    film_strip: Path | None
+
+
+def write_report(
+    given: ReportInput, folder: Path, *, progress: Callable[[str], None] = lambda step: None
+) -> WrittenReport:
+    """Write ``report.html``, ``metrics.json`` and, where there is one, ``film_strip.png`` into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = planner_facts(given.recording)
+    skipped = list(given.skipped)
+    progress("drawing what was considered")
+    moments = planning_moments(given.recording, given.recorded, robot_radius_m=given.robot_radius_m)
+    progress("drawing what was imagined")
+    strips = _strips(given.check)
+    progress("drawing timing and diagnostics")
+    drawn = _charts(given.check, facts, skipped)
+    if not moments:
+        skipped.append("pictures of candidates: the output bag holds no candidates (~/rollouts)")
+    values: dict[str, Any] = {
+        "title": _title(given),
+        "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "facts": facts,
+        "given": given,
+        "hardware": hardware_line(hardware_facts()),
+        "versions": version_facts(),
+        "summary": summary_sentences(facts, given.check),
+        "figures": key_figures(facts, given.check),
+        "scenes": _png_uri(plan_picture(moments)) if moments else None,
+        "strips": [{"start_s": start, "uri": _picture_uri(strip)} for start, strip in strips],
+        "charts": {name: _svg_uri(svg) for name, svg in drawn.items()},
+        "latency": {name: 1e3 * value for name, value in percentiles(facts.latencies_s).items()},
+        "levels": LEVELS,
+        "statuses": _statuses(facts),
+        "skipped": skipped,
+        "leads": _lead_table(given.check),
+    }
+    page = folder / "report.html"
+    page.write_text(_template().render(values), encoding="utf-8")
+    metrics = folder / "metrics.json"
+    metrics.write_text(
+        json.dumps(json_ready(metrics_of(given, facts, skipped)), indent=2) + "\n", encoding="utf-8"
+    )
+    strip_path = None
+    if strips:
+        strip_path = folder / "film_strip.png"
+        Image.fromarray(strips[0][1]).save(strip_path)
+    return WrittenReport(page=page, metrics=metrics, film_strip=strip_path)
+
+
+def metrics_of(given: ReportInput, facts: PlannerFacts, skipped: list[str]) -> dict[str, Any]:
+    """The report's numbers; NaN means that there is no such figure."""
+    check = given.check
+    imagination = None
+    if check is not None:
+        imagination = {
+            "starts": len(check.foretellings),
+            "seconds_ahead": check.lead_F,
+            "starts_reaching": check.starts_F,
+            "psnr_db": check.psnr,
+            "autoencoder_psnr_db": check.ceiling_db,
+            "believable_s": check.believable_s,
+        }
+    return {
+        "command": given.command,
+        "model": given.model,
+        "hardware": hardware_facts(),
+        "versions": version_facts(),
+        "plans": facts.plans,
+        "duration_s": facts.duration_s,
+        "rate_hz": facts.rate_hz,
+        "configured_rate_hz": facts.configured_rate_hz,
+        "latency_s": percentiles(facts.latencies_s),
+        "late_plans": facts.late_plans,
+        "skipped_turns": facts.skipped_turns,
+        "horizon_s": percentiles(facts.horizons_s),
+        "peak_memory_mib": float(facts.peak_memory_mib.max(initial=0.0)),
+        "stops": [vars(span) for span in facts.stops],
+        "critics": {
+            name: float(np.mean(facts.shares_TM[:, index])) for index, name in enumerate(facts.critic_names)
+        },
+        "topics": {topic.name: topic.count for topic in given.recording.topics},
+        "imagination": imagination,
+        "skipped": skipped,
+    }
+
+
+def _title(given: ReportInput) -> str:
+    source = given.recorded.path if given.recorded else given.recording.path
+    return source.parent.name if source.name in ("bag", "output_bag") else source.name
+
+
+def _strips(check: ImaginationCheck | None) -> list[tuple[float, Picture]]:
+    """The start that sees furthest, and one in the middle of the others."""
+    if check is None:
+        return []
+    first = check.foretellings[0]
+    rest = check.foretellings[1:]
+    shown = [first, rest[len(rest) // 2]] if rest else [first]
+    return [(one.start_s, foretold_strip(one, spread_leads(float(one.lead_F[-1])))) for one in shown]
+
+
+def _charts(check: ImaginationCheck | None, facts: PlannerFacts, skipped: list[str]) -> dict[str, str]:
+    drawn: dict[str, str] = {}
+    if check is not None:
+        drawn["psnr"] = charts.psnr_chart(check)
+    if len(facts.latencies_s):
+        drawn["latency"] = charts.latency_chart(facts.latencies_s, facts.configured_rate_hz)
+    else:
+        skipped.append("planning time: diagnostics in the output bag do not tell it")
+    if facts.spans:
+        drawn["timeline"] = charts.timeline_chart(facts)
+    else:
+        skipped.append("diagnostics: none in the output bag")
+    if len(facts.critic_times_T) and facts.critic_names:
+        drawn["shares"] = charts.shares_chart(facts)
+    else:
+        skipped.append("critics' shares: the output bag holds no ~/critics")
+    return drawn
+
+
+def _statuses(facts: PlannerFacts) -> list[dict[str, Any]]:
+    """What was said, how often it began, how long it held in all; the worst first."""
+    found: dict[tuple[str, int, str], list[float]] = {}
+    for span in facts.spans:
+        entry = found.setdefault((span.name, span.level, span.message), [0, 0.0, span.start_s])
+        entry[0] += 1
+        entry[1] += span.end_s - span.start_s
+    rows = [
+        {
+            "name": name,
+            "level": level,
+            "message": message,
+            "times": int(e[0]),
+            "seconds": e[1],
+            "first_s": e[2],
+        }
+        for (name, level, message), e in found.items()
+    ]
+    return sorted(rows, key=lambda row: (-row["level"], -row["seconds"]))[:40]
+
+
+def _lead_table(check: ImaginationCheck | None) -> list[dict[str, Any]]:
+    if check is None:
+        return []
+    rows = []
+    for lead in _TABLE_LEADS_S:
+        index = round(lead / float(check.lead_F[0])) - 1
+        if index < len(check.lead_F):
+            rows.append(
+                {
+                    "lead_s": lead,
+                    "starts": int(check.starts_F[index]),
+                    "psnr": {name: float(values[index]) for name, values in check.psnr.items()},
+                    "best": max(check.psnr, key=lambda name: float(check.psnr[name][index])) == MODEL,
+                }
+            )
+    return rows
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("sana_wm_ros.evaluation", package_path=""),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _png_uri(data: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+
+
+def _svg_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode("utf-8")).decode("ascii")
+
+
+def _picture_uri(picture_HWC: Picture) -> str:
+    """Photographs as JPEG: a sixth of PNG's size, and no difference to the eye."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture_HWC).save(buffer, format="JPEG", quality=90, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

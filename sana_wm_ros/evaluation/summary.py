@@ -1,0 +1,103 @@
+"""A run in plain words and a handful of figures: what to believe, and whether the planner kept up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sana_wm_ros.evaluation.imagination_check import BASELINES, MODEL, ImaginationCheck
+from sana_wm_ros.evaluation.planner_facts import PlannerFacts, percentiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFigure:
+    """A number to see at a glance."""
+
+    value: str
+    unit: str
+    name: str
+
+
+def summary_sentences(facts: PlannerFacts, check: ImaginationCheck | None) -> list[str]:
+    """What a reader should take away, the trust first."""
+    return [*_trust_sentences(check), *_planner_sentences(facts)]
+
+
+def _trust_sentences(check: ImaginationCheck | None) -> list[str]:
+    if check is None:
+        return [
+            "The imagination was not checked against the recording, so nothing here says how far to trust it."
+        ]
+    if check.believable_s > 0:
+        index = int(np.flatnonzero(check.lead_F <= check.believable_s)[-1])
+        end = (
+            "that is as far as the recording reaches"
+            if index + 1 == len(check.lead_F)
+            else ("beyond that, trust it no more than those guesses")
+        )
+        return [
+            f"Up to {check.believable_s:g} s ahead the imagined pictures were closer to what the camera then saw "
+            f"than any of {len(BASELINES)} simple guesses ({_against(check, index)}); {end}."
+        ]
+    return [
+        f"On this recording the imagined pictures do not beat the best of {len(BASELINES)} simple guesses "
+        f"({_against(check, 0)}): do not trust this model here."
+    ]
+
+
+def _against(check: ImaginationCheck, index: int) -> str:
+    names = {name: check.psnr[name][index] for name in BASELINES}
+    best = max(names, key=lambda name: names[name])
+    starts = int(check.starts_F[index])
+    return (
+        f"at {check.lead_F[index]:g} s {check.psnr[MODEL][index]:.1f} dB against {names[best]:.1f} dB "
+        f"for the {best}, {'one start' if starts == 1 else f'mean of {starts} starts'}"
+    )
+
+
+def _planner_sentences(facts: PlannerFacts) -> list[str]:
+    if facts.plans == 0:
+        return [f"The planner published no plan in {facts.duration_s:.0f} s; diagnostics below say why."]
+    words = [f"It published {facts.plans} plans in {facts.duration_s:.0f} s"]
+    if np.isfinite(facts.rate_hz):
+        asked = facts.configured_rate_hz
+        words.append(
+            f"at {facts.rate_hz:.2g} Hz" + (f" (asked: {asked:.2g} Hz)" if np.isfinite(asked) else "")
+        )
+    late = f"{facts.late_plans} of them late" if facts.late_plans else "none of them late"
+    return [f"{' '.join(words)}, {late}. {_stop_words(facts)}"]
+
+
+def _stop_words(facts: PlannerFacts) -> str:
+    stops = facts.stops
+    if not stops:
+        return "It never had to stop."
+    reasons = list(dict.fromkeys(span.message.partition(": ")[2] for span in stops))
+    more = f" and {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
+    held = sum(span.duration_s for span in stops)
+    return f"It held the robot still for {held:.1f} s in all ({'; '.join(reasons[:3])}{more})."
+
+
+def key_figures(facts: PlannerFacts, check: ImaginationCheck | None) -> list[KeyFigure]:
+    """The row of numbers under the title; a dash where there is no such figure."""
+    latency = percentiles(facts.latencies_s)
+    return [
+        KeyFigure(
+            value=_number(check.believable_s if check else np.nan),
+            unit="s",
+            name="imagination beats every simple guess",
+        ),
+        KeyFigure(value=str(facts.plans), unit="", name="plans published"),
+        KeyFigure(value=_number(facts.rate_hz), unit="Hz", name="planning rate attained"),
+        KeyFigure(
+            value=_number(1e3 * latency.get("p95", np.nan), digits=0), unit="ms", name="planning time, p95"
+        ),
+        KeyFigure(value=str(facts.late_plans), unit="", name="late plans"),
+    ]
+
+
+def _number(value: float, digits: int = 1) -> str:
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.{digits}f}".removesuffix(".0")

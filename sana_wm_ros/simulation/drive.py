@@ -1,0 +1,152 @@
+"""One drive: a seed becomes a building, a camera, a start and a driver, and then moves tick by tick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sana_wm_ros.planning.types import Robot
+from sana_wm_ros.simulation.behaviours import Behaviour, Sense
+from sana_wm_ros.simulation.building import draw_building
+from sana_wm_ros.simulation.drivers import DRIVERS, Ways, draw_driver
+from sana_wm_ros.simulation.floor_plan import FloorPlan
+from sana_wm_ros.simulation.odometry import DriftingOdometry
+from sana_wm_ros.simulation.robot import Camera, advance, draw_camera, limit_command
+from sana_wm_ros.simulation.simulator import Simulator
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriveConfig:
+    """How drives are made. ``driver`` and ``open_loop`` None are drawn by the seed."""
+
+    family: str = "lab"
+    seconds: float = 60.5
+    width: int = 96
+    height: int = 64
+    samples: int = 4
+    driver: str | None = None
+    open_loop: bool | None = None
+    robot: Robot = Robot()
+
+    def __post_init__(self) -> None:
+        if self.seconds < 1.0:
+            raise ValueError(f"a drive of {self.seconds} s is too short; 1 s is the least")
+        if self.driver is not None and self.driver not in DRIVERS:
+            raise ValueError(f"no driver is called {self.driver!r}; choose one of {', '.join(DRIVERS)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """All that a seed decides before the robot moves."""
+
+    plan: FloorPlan
+    ways: Ways
+    camera: Camera
+    start_3: FloatArray
+    driver: str
+    open_loop: bool
+    drive_rng: np.random.Generator
+    odometry_rng: np.random.Generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tick:
+    """One moment of a drive, and the command held from it to the next.
+
+    twist_2 (speed, yaw rate) is true, odom_3 is what odometry reports; touched says whether the robot
+    touched something since the tick before.
+    """
+
+    time_s: float
+    pose_3: FloatArray
+    twist_2: tuple[float, float]
+    odom_3: FloatArray
+    command: tuple[float, float]
+    touched: bool
+
+
+def draw_scene(seed: int, config: DriveConfig) -> Scene:
+    """Draw building, camera, start and driver of a seed, each from a stream of its own."""
+    plan = draw_building(seed, config.family)
+    camera_rng, start_rng, drive_rng, odometry_rng = (
+        np.random.default_rng([seed, 1000 + stream]) for stream in range(4)
+    )
+    ways = Ways(plan)
+    name, open_loop = draw_driver(drive_rng)
+    return Scene(
+        plan=plan,
+        ways=ways,
+        camera=draw_camera(camera_rng, config.width, config.height),
+        start_3=ways.draw_start(start_rng),
+        driver=config.driver or name,
+        open_loop=open_loop if config.open_loop is None else config.open_loop,
+        drive_rng=drive_rng,
+        odometry_rng=odometry_rng,
+    )
+
+
+def open_simulator(scene: Scene, config: DriveConfig, *, pictures: bool = True) -> Simulator:
+    """The scene's simulator with the robot at its start; use it in a ``with``."""
+    return Simulator(
+        scene.plan,
+        robot=config.robot,
+        camera=scene.camera,
+        start_3=scene.start_3,
+        pictures=pictures,
+        samples=config.samples,
+    )
+
+
+def drive(scene: Scene, simulator: Simulator, *, period_s: float) -> Iterator[Tick]:
+    """Drive for ever, one tick per period; at each tick the simulator stands where the tick says."""
+    source = CommandSource(scene, simulator.robot, period_s)
+    odometry = DriftingOdometry(scene.start_3, scene.odometry_rng)
+    touched, ticks = False, 0
+    while True:
+        pose_3 = simulator.pose_3
+        command = source.next(ticks * period_s, pose_3, touched)
+        yield Tick(
+            time_s=ticks * period_s,
+            pose_3=pose_3,
+            twist_2=simulator.twist_2,
+            odom_3=odometry.pose_3,
+            command=command,
+            touched=touched,
+        )
+        touched = simulator.hold(command, period_s)
+        odometry.update(pose_3, simulator.pose_3)
+        ticks += 1
+
+
+class CommandSource:
+    """Asks a driver for one command per tick and keeps it within the robot's limits.
+
+    Open loop, the driver drives a robot of its own that never meets anything, and never hears of contacts.
+    """
+
+    def __init__(self, scene: Scene, robot: Robot, period_s: float) -> None:
+        self._scene, self._robot, self._period_s = scene, robot, period_s
+        self._behaviour: Behaviour | None = None
+        self._ideal_3 = scene.start_3.copy()
+        self._last = (0.0, 0.0)
+
+    def next(self, time_s: float, pose_3: FloatArray, contact: bool) -> tuple[float, float]:
+        """The command to hold from now on, given where the robot really is."""
+        if self._scene.open_loop:
+            sense = Sense(time_s=time_s, pose_3=self._ideal_3, contact=False)
+        else:
+            sense = Sense(time_s=time_s, pose_3=pose_3, contact=contact)
+        if self._behaviour is None:
+            scene = self._scene
+            self._behaviour = DRIVERS[scene.driver](sense, scene.ways, scene.drive_rng)
+            wanted = next(self._behaviour)
+        else:
+            wanted = self._behaviour.send(sense)
+        self._last = limit_command(wanted, self._last, self._period_s, self._robot)
+        self._ideal_3 = advance(self._ideal_3, self._last, self._period_s)
+        return self._last

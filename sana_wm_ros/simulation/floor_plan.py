@@ -1,0 +1,136 @@
+"""A building as plain data: rooms, doors and solids; everything else in the simulator is made from it.
+
+Metres, radians; x and y span the floor, z is up, the floor's surface is z = 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Rgb = tuple[float, float, float]
+
+WALL_HEIGHT_M = 2.4
+DOOR_HEIGHT_M = 2.0
+WALL_THICKNESS_M = 0.06
+"""Of each room's own side: the wall between two rooms is twice as thick."""
+ROBOT_HEIGHT_M = 0.45
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rect:
+    """An axis-aligned rectangle on the floor."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        return self.x1 - self.x0
+
+    @property
+    def depth(self) -> float:
+        return self.y1 - self.y0
+
+    @property
+    def area(self) -> float:
+        return self.width * self.depth
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    def contains(self, x: float, y: float, margin: float = 0.0) -> bool:
+        """Whether a point lies inside and at least ``margin`` from the rim."""
+        inside_x = self.x0 + margin <= x <= self.x1 - margin
+        return inside_x and self.y0 + margin <= y <= self.y1 - margin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """An opening between two rooms (indices) in a wall along ``axis``, at ``at``, from ``low`` to ``high``."""
+
+    rooms: tuple[int, int]
+    axis: Literal["x", "y"]
+    at: float
+    low: float
+    high: float
+
+    @property
+    def center(self) -> tuple[float, float]:
+        middle = (self.low + self.high) / 2
+        return (middle, self.at) if self.axis == "x" else (self.at, middle)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solid:
+    """A box (half sizes along its own axes, turned by yaw) or an upright cylinder (radius, radius, half height).
+
+    ``texture`` names a picture of the family ``varied``; None is plain colour.
+    """
+
+    shape: Literal["box", "cylinder"]
+    center: tuple[float, float, float]
+    half: tuple[float, float, float]
+    rgb: Rgb
+    yaw: float = 0.0
+    kind: str = "wall"
+    texture: str | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the robot can run into it."""
+        bottom, top = self.center[2] - self.half[2], self.center[2] + self.half[2]
+        return bottom < ROBOT_HEIGHT_M and top > 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloorPlan:
+    """A whole building. ``floors`` is one colour per room."""
+
+    seed: int
+    family: str
+    rooms: tuple[Rect, ...]
+    doors: tuple[Door, ...]
+    solids: tuple[Solid, ...]
+    floors: tuple[Rgb, ...]
+    ceiling: Rgb
+
+    @property
+    def bounds(self) -> Rect:
+        return Rect(
+            x0=min(room.x0 for room in self.rooms),
+            y0=min(room.y0 for room in self.rooms),
+            x1=max(room.x1 for room in self.rooms),
+            y1=max(room.y1 for room in self.rooms),
+        )
+
+    def room_of(self, x: float, y: float) -> int | None:
+        """The index of the room that holds a point, or None outside the building."""
+        return next((i for i, room in enumerate(self.rooms) if room.contains(x, y)), None)
+
+
+def distance_to_solids(points_P2: FloatArray, solids: tuple[Solid, ...]) -> FloatArray:
+    """Distance from points to the nearest solid that blocks, shape (P,); negative inside one."""
+    blocking = [solid for solid in solids if solid.blocks]
+    if not blocking:
+        return np.full(len(points_P2), np.inf)
+    nearest_P = np.full(len(points_P2), np.inf)
+    for solid in blocking:
+        away_P2 = points_P2 - np.asarray(solid.center[:2])
+        if solid.shape == "cylinder":
+            distance_P = np.hypot(away_P2[:, 0], away_P2[:, 1]) - solid.half[0]
+        else:
+            cos, sin = np.cos(solid.yaw), np.sin(solid.yaw)
+            along_P = np.abs(away_P2[:, 0] * cos + away_P2[:, 1] * sin) - solid.half[0]
+            across_P = np.abs(away_P2[:, 1] * cos - away_P2[:, 0] * sin) - solid.half[1]
+            outside_P = np.hypot(np.maximum(along_P, 0.0), np.maximum(across_P, 0.0))
+            distance_P = outside_P + np.minimum(np.maximum(along_P, across_P), 0.0)
+        np.minimum(nearest_P, distance_P, out=nearest_P)
+    return nearest_P

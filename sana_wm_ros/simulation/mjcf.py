@@ -1,0 +1,91 @@
+"""Write a floor plan and a robot as a MuJoCo model."""
+
+from __future__ import annotations
+
+import math
+from xml.sax.saxutils import quoteattr
+
+from sana_wm_ros.planning.types import Robot
+from sana_wm_ros.simulation.floor_plan import ROBOT_HEIGHT_M, WALL_HEIGHT_M, FloorPlan, Solid
+from sana_wm_ros.simulation.robot import Camera
+
+TIME_STEP_S = 0.0125
+ROBOT_GROUP = 4
+"""MuJoCo geom group of the robot's own body, which its camera does not draw."""
+_SLAB_M = 0.05
+
+
+def building_xml(plan: FloorPlan, robot: Robot, camera: Camera, *, samples: int = 4) -> str:
+    """The model's XML. ``samples``: anti-aliasing samples per pixel (0 is off)."""
+    world = [_floor(plan, index) for index in range(len(plan.rooms))]
+    world.append(_ceiling(plan))
+    world += [_solid(solid) for solid in plan.solids]
+    return f"""
+<mujoco model="building">
+  <compiler angle="radian" autolimits="true"/>
+  <option timestep="{TIME_STEP_S}" gravity="0 0 0" integrator="Euler" cone="elliptic"/>
+  <statistic extent="1" center="0 0 0"/>
+  <visual>
+    <global offwidth="{camera.width}" offheight="{camera.height}"/>
+    <quality shadowsize="0" numquads="1" numstacks="1" offsamples="{samples}"/>
+    <map znear="0.02" zfar="40"/>
+    <headlight active="0"/>
+  </visual>
+  <default>
+    <geom contype="0" conaffinity="0" group="0"/>
+    <default class="solid"><geom contype="1" conaffinity="0"/></default>
+    <default class="robot">
+      <geom contype="0" conaffinity="1" group="{ROBOT_GROUP}" priority="1" friction="0.6 0 0" mass="10"/>
+    </default>
+  </default>
+  <worldbody>
+    <light directional="true" castshadow="false" dir="0.45 0.25 -0.85" pos="0 0 5"
+           ambient="0.7 0.7 0.7" diffuse="0.4 0.4 0.4" specular="0 0 0"/>
+    {" ".join(world)}
+    <body name="robot">
+      <joint name="x" type="slide" axis="1 0 0"/>
+      <joint name="y" type="slide" axis="0 1 0"/>
+      <joint name="yaw" type="hinge" axis="0 0 1"/>
+      <geom class="robot" type="capsule" size="{robot.radius_m}"
+            fromto="0 0 {robot.radius_m} 0 0 {max(ROBOT_HEIGHT_M - robot.radius_m, robot.radius_m + 0.01)}"/>
+      {_camera(camera)}
+    </body>
+  </worldbody>
+</mujoco>"""
+
+
+def _camera(camera: Camera) -> str:
+    """MuJoCo's cameras look along their own -z with y up."""
+    sin, cos = math.sin(camera.pitch_rad), math.cos(camera.pitch_rad)
+    axes = f"0 -1 0 {sin:.9g} 0 {cos:.9g}"
+    return (
+        f'<camera name="camera" pos="{camera.forward_m:.9g} 0 {camera.up_m:.9g}" xyaxes="{axes}" '
+        f'fovy="{math.degrees(camera.vfov_rad):.9g}"/>'
+    )
+
+
+def _numbers(*values: float) -> str:
+    return " ".join(f"{value:.6g}" for value in values)
+
+
+def _floor(plan: FloorPlan, index: int) -> str:
+    room = plan.rooms[index]
+    size = _numbers(room.width / 2, room.depth / 2, _SLAB_M / 2)
+    position = _numbers(*room.center, -_SLAB_M / 2)
+    return f'<geom type="box" pos="{position}" size="{size}" rgba="{_numbers(*plan.floors[index], 1)}"/>'
+
+
+def _ceiling(plan: FloorPlan) -> str:
+    whole = plan.bounds
+    size = _numbers(whole.width / 2, whole.depth / 2, _SLAB_M / 2)
+    position = _numbers(*whole.center, WALL_HEIGHT_M + _SLAB_M / 2)
+    return f'<geom type="box" pos="{position}" size="{size}" rgba="{_numbers(*plan.ceiling, 1)}"/>'
+
+
+def _solid(solid: Solid) -> str:
+    size = solid.half if solid.shape == "box" else (solid.half[0], solid.half[2])
+    klass = ' class="solid"' if solid.blocks else ""
+    return (
+        f"<geom{klass} type={quoteattr(solid.shape)} pos=\"{_numbers(*solid.center)}\" "
+        f'size="{_numbers(*size)}" euler="0 0 {solid.yaw:.6g}" rgba="{_numbers(*solid.rgb, 1)}"/>'
+    )

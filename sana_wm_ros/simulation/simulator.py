@@ -1,0 +1,179 @@
+"""A robot in a building: hold a command for a while, look through the camera, measure free distance."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sana_wm_ros.planning.types import Robot
+from sana_wm_ros.simulation.floor_plan import FloorPlan
+from sana_wm_ros.simulation.gl import mujoco, open_gl_context
+from sana_wm_ros.simulation.mjcf import ROBOT_GROUP, TIME_STEP_S, building_xml
+from sana_wm_ros.simulation.robot import Camera
+
+SECTORS = 24
+RAYS_PER_SECTOR = 3
+MAX_RANGE_M = 8.0
+RAY_HEIGHT_M = 0.25
+LAG_S = 0.06
+"""Time constant with which the wheels follow a command."""
+
+
+class Simulator:
+    """One robot in one building. Deterministic: the same calls give the same numbers and pictures.
+
+    Poses are (x, y, yaw) of the base in the building's frame. ``close`` frees the pictures' memory.
+    """
+
+    def __init__(
+        self,
+        plan: FloorPlan,
+        *,
+        robot: Robot,
+        camera: Camera,
+        start_3: NDArray[np.float64],
+        pictures: bool = True,
+        samples: int = 4,
+    ) -> None:
+        """Set the robot down at ``start_3``; ``pictures=False`` needs no graphics at all."""
+        self.plan, self.robot, self.camera = plan, robot, camera
+        self._model = mujoco.MjModel.from_xml_string(building_xml(plan, robot, camera, samples=samples))
+        self._data = mujoco.MjData(self._model)
+        self._body = self._model.body("robot").id
+        bearings_R = np.arange(SECTORS * RAYS_PER_SECTOR) * (2 * math.pi / (SECTORS * RAYS_PER_SECTOR))
+        self._bearings_R = bearings_R
+        self._ray_hit_R = np.zeros(len(bearings_R), np.int32)
+        self._ray_length_R = np.zeros(len(bearings_R))
+        self._picture = _Picture(self._model, camera) if pictures else None
+        self.place(start_3)
+
+    def place(self, pose_3: NDArray[np.float64]) -> None:
+        """Set the robot down somewhere, at rest."""
+        self._data.qpos[:3] = pose_3
+        self._data.qvel[:3] = 0.0
+        mujoco.mj_forward(self._model, self._data)
+
+    @property
+    def pose_3(self) -> NDArray[np.float64]:
+        return np.array(self._data.qpos[:3])
+
+    @property
+    def twist_2(self) -> tuple[float, float]:
+        """Forward speed and yaw rate, as they are (not as commanded)."""
+        yaw = self._data.qpos[2]
+        forward = self._data.qvel[0] * math.cos(yaw) + self._data.qvel[1] * math.sin(yaw)
+        return float(forward), float(self._data.qvel[2])
+
+    @property
+    def touching(self) -> bool:
+        """Whether the robot touches something now."""
+        return self._data.ncon > 0
+
+    def hold(self, command: tuple[float, float], duration_s: float) -> bool:
+        """Hold (speed, yaw rate) for a whole number of time steps; True if the robot touched something."""
+        steps = round(duration_s / TIME_STEP_S)
+        if steps < 1 or abs(steps * TIME_STEP_S - duration_s) > 1e-9:
+            raise ValueError(f"{duration_s} s is not a whole number of steps of {TIME_STEP_S} s")
+        gain = 1.0 - math.exp(-TIME_STEP_S / LAG_S)
+        data, touched = self._data, False
+        for _ in range(steps):
+            speed, rate = self.twist_2
+            speed += gain * (command[0] - speed)
+            rate += gain * (command[1] - rate)
+            heading = data.qpos[2] + rate * TIME_STEP_S / 2  # the middle of the step: exact on arcs
+            data.qvel[0] = speed * math.cos(heading)
+            data.qvel[1] = speed * math.sin(heading)
+            data.qvel[2] = rate
+            mujoco.mj_step(self._model, data)
+            touched = touched or data.ncon > 0
+        return touched
+
+    def ranges_R(self) -> NDArray[np.float64]:
+        """Distance from the base's centre along each ray, counter-clockwise from straight ahead, metres."""
+        data = self._data
+        mujoco.mj_kinematics(self._model, data)
+        angles_R = self._bearings_R + data.qpos[2]
+        rays_R3 = np.stack([np.cos(angles_R), np.sin(angles_R), np.zeros_like(angles_R)], axis=1)
+        origin_3 = np.array([data.qpos[0], data.qpos[1], RAY_HEIGHT_M])
+        mujoco.mj_multiRay(
+            self._model,
+            data,
+            origin_3,
+            rays_R3.ravel(),
+            None,
+            True,
+            self._body,
+            self._ray_hit_R,
+            self._ray_length_R,
+            None,
+            len(angles_R),
+            MAX_RANGE_M,
+        )
+        missed_R = self._ray_hit_R < 0
+        return np.where(missed_R, MAX_RANGE_M, np.minimum(self._ray_length_R, MAX_RANGE_M))
+
+    def clearance_K(self) -> NDArray[np.float32]:
+        """Free distance in each sector: the least of its rays, sector 0 centred straight ahead."""
+        return sector_minimum(self.ranges_R())
+
+    def look(self) -> NDArray[np.uint8]:
+        """The camera's picture, (height, width, 3) RGB."""
+        if self._picture is None:
+            raise RuntimeError("this simulator was made with pictures=False")
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+        return self._picture.draw(self._model, self._data)
+
+    def close(self) -> None:
+        """Free the graphics memory; the simulator still moves, but sees no more."""
+        if self._picture is not None:
+            self._picture.close()
+            self._picture = None
+
+    def __enter__(self) -> Simulator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def sector_minimum(ranges_R: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Least range per sector; the rays of sector k lie around bearing 2 pi k / SECTORS."""
+    centred_R = np.roll(ranges_R, RAYS_PER_SECTOR // 2)
+    return centred_R.reshape(SECTORS, RAYS_PER_SECTOR).min(axis=1).astype(np.float32)
+
+
+class _Picture:
+    """MuJoCo's scene and drawing context for one model."""
+
+    def __init__(self, model: mujoco.MjModel, camera: Camera) -> None:
+        self._gl = open_gl_context(camera.width, camera.height)
+        self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 8)
+        for flag in ("SHADOW", "REFLECTION", "SKYBOX", "FOG", "HAZE"):
+            self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 0
+        self._option = mujoco.MjvOption()
+        self._option.geomgroup[ROBOT_GROUP] = 0
+        self._view = mujoco.MjvCamera()
+        self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._view.fixedcamid = model.camera("camera").id
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._rect = mujoco.MjrRect(0, 0, camera.width, camera.height)
+        self._pixels_HWC = np.zeros((camera.height, camera.width, 3), np.uint8)
+
+    def draw(self, model: mujoco.MjModel, data: mujoco.MjData) -> NDArray[np.uint8]:
+        self._gl.make_current()
+        everything = mujoco.mjtCatBit.mjCAT_ALL
+        mujoco.mjv_updateScene(model, data, self._option, None, self._view, everything, self._scene)
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_readPixels(self._pixels_HWC, None, self._rect, self._context)
+        return self._pixels_HWC[::-1].copy()  # OpenGL's rows start at the bottom
+
+    def close(self) -> None:
+        self._gl.make_current()
+        self._context.free()

@@ -1,0 +1,144 @@
+"""What the world model is trained to do: foretell clean latents, blindly or from noisy ones, and read them with heads.
+
+Dimension letters: B clips, F latent frames, C latent channels, S tokens, K sectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sana_wm_ros.training.clips import ClipBatch
+from sana_wm_ros.training.places import place_loss, travel_distance
+from sana_wm_ros.world_model.camera import CameraTrack, latent_intrinsics, relative_to
+from sana_wm_ros.world_model.heads import HeadOutputs, Heads
+from sana_wm_ros.world_model.transformer import SanaTransformer
+
+MIN_RANGE_M = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """Weights of the losses and the mix of tasks.
+
+    blind_share: clips whose whole future is pure noise in one pass, exactly as one-step imagination runs; the
+    others noise each future chunk by its own sigma (diffusion forcing). sigma_weight_cap: most weight of a frame,
+    min(1 / sigma^2, cap). seen_share: weight of the heads' losses on frames that were seen.
+    """
+
+    blind_share: float = 0.7
+    sigma_weight_cap: float = 5.0
+    collision: float = 0.1
+    clearance: float = 0.5
+    uncertainty: float = 0.05
+    place: float = 0.3
+    seen_share: float = 0.2
+    contact_weight_cap: float = 5.0
+
+
+def draw_chunks(context: int, frames: int, longest: int, generator: torch.Generator) -> tuple[int, ...]:
+    """Random chunk lengths 1 to ``longest``; one boundary lies where the context ends, as it does in use."""
+    lengths: list[int] = []
+    for part in (1, context - 1, frames - context):  # the first frame is a chunk of its own
+        left = part
+        while left > 0:
+            lengths.append(min(left, int(torch.randint(1, longest + 1, (), generator=generator))))
+            left -= lengths[-1]
+    return tuple(lengths)
+
+
+def draw_sigma(
+    clips: int, context: int, chunks: tuple[int, ...], blind_share: float, generator: torch.Generator
+) -> Tensor:
+    """Noise levels (B, F): 0 for what was seen; later 1 in blind clips, else one logit-normal level per chunk."""
+    per_chunk = torch.sigmoid(torch.randn(clips, len(chunks), generator=generator))
+    sigma = per_chunk.repeat_interleave(torch.tensor(chunks), dim=1)
+    blind = torch.rand(clips, 1, generator=generator) < blind_share
+    sigma = torch.where(blind, torch.ones(()), sigma)
+    sigma[:, :context] = 0.0
+    return sigma
+
+
+def camera_track(clips: ClipBatch, image: tuple[int, int]) -> CameraTrack:
+    """The clips' cameras relative to their first frame; ``image`` is (height, width)."""
+    poses = relative_to(clips.poses_BF44[:, :1], clips.poses_BF44)
+    latent = (clips.latents_BFCHW.shape[-2], clips.latents_BFCHW.shape[-1])
+    rows = [latent_intrinsics(*row, image=image, latent=latent) for row in clips.intrinsics_B4.tolist()]
+    return CameraTrack(poses_BF44=poses, before_B44=poses[:, 0], intrinsics_B4=torch.stack(rows))
+
+
+def losses(
+    transformer: SanaTransformer,
+    heads: Heads,
+    clips: ClipBatch,
+    objective: Objective,
+    *,
+    image: tuple[int, int],
+    contact_weight: float,
+    channel_weight_C: Tensor,
+    generator: torch.Generator,
+) -> tuple[Tensor, dict[str, float]]:
+    """The training loss of a batch whose clips share one context length, and its parts as numbers."""
+    x0 = clips.latents_BFCHW
+    context = int(clips.context_B[0])
+    chunks = draw_chunks(context, x0.shape[1], transformer.config.max_chunk_frames, generator)
+    sigma = draw_sigma(len(x0), context, chunks, objective.blind_share, generator)
+    noise = torch.randn(x0.shape, generator=generator)
+    level = sigma[:, :, None, None, None]
+    noised = (1 - level) * x0 + level * noise
+    out, features, _ = transformer(noised, sigma, camera_track(clips, image), None, chunks)
+    if transformer.config.prediction == "flow":
+        out = noised - level * out
+    future = clips.future_BF * clips.valid_BF
+    squared = (out - x0).square().mean(dim=(3, 4))
+    frame_weight = sigma.clamp_min(1e-3).pow(-2).clamp_max(objective.sigma_weight_cap) * future
+    weighted = (squared * channel_weight_C).mean(2)
+    latent = (frame_weight * weighted).sum() / frame_weight.sum().clamp_min(1.0)
+
+    read: HeadOutputs = heads(features)
+    ceiling_m = heads.config.max_range_m
+    parts = _head_losses(read, clips, squared.mean(2).detach(), objective, contact_weight, ceiling_m)
+    total = latent
+    for name, value in parts.items():
+        total = total + getattr(objective, name) * value
+    blind = future * (sigma >= 1.0)
+    numbers = {name: float(value.detach()) for name, value in parts.items()} | {
+        "latent": float(latent.detach()),
+        "blind_error": float(((squared.mean(2) * blind).sum() / blind.sum().clamp_min(1.0)).detach()),
+    }
+    return total, numbers
+
+
+def _head_losses(
+    read: HeadOutputs,
+    clips: ClipBatch,
+    error_BF: Tensor,
+    objective: Objective,
+    contact_weight: float,
+    ceiling_m: float,
+) -> dict[str, Tensor]:
+    future = clips.future_BF
+    share = future + objective.seen_share * (1 - future)
+    weight = share * clips.valid_BF
+
+    # Drivers that react put the contact into their later commands; only those that never do may teach it.
+    told = share * clips.known_contact_BF * clips.open_loop_B[:, None]
+    positive = torch.tensor(contact_weight)
+    crossed = F.binary_cross_entropy_with_logits(
+        read.collision_logit_BF, clips.contact_BF, pos_weight=positive, reduction="none"
+    )
+    target = clips.clearance_BFK.clamp(MIN_RANGE_M, ceiling_m).log()
+    ranges = F.smooth_l1_loss(read.log_clearance_BFK, target, beta=0.2, reduction="none").mean(2)
+    doubt = (read.log_uncertainty_BF - 0.5 * error_BF.clamp_min(1e-4).log()).square()
+    distance = torch.stack(
+        [torch.from_numpy(travel_distance(poses.numpy())).float() for poses in clips.true_poses_BF3]
+    )
+    return {
+        "collision": (told * crossed).sum() / told.sum().clamp_min(1.0),
+        "clearance": (weight * ranges).sum() / weight.sum().clamp_min(1.0),
+        "uncertainty": (future * weight * doubt).sum() / (future * weight).sum().clamp_min(1.0),
+        "place": place_loss(read.place_BFE, distance, weight),
+    }
