@@ -28,6 +28,7 @@ from sana_wm_ros.world_model.protocol import WorldModel
 
 _CONTACT_PROBABILITY = 0.5
 _PLAY_SPEED = 4.0  # a minute of imagination plays in a quarter of one
+_STRIP_PAUSE_S = 4.0  # decoding takes time from planning where both share a processor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +192,8 @@ class Cinema:
         video, strip = self._wanted()
         if strip:
             self._show_strip(film_strip(frames_THWC, seconds_T=seconds_T, count=film_frames, scale=scale))
+        if not video:
+            self._ended.wait(_STRIP_PAUSE_S)
         step = max(1, round(_PLAY_SPEED))
         for index in range(0, len(frames_THWC), step):
             if not self._wanted()[0] or self._ended.wait(step / spec.frame_rate_hz / _PLAY_SPEED):
