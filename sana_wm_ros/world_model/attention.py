@@ -45,7 +45,9 @@ class TwoBranchAttention(nn.Module):
         width = self.config.width
         q, k, v = self.qkv.weight.split(width)
         cameras = (self.q_proj_cam, self.k_proj_cam, self.v_proj_cam)
-        weights = [part for main, camera in zip((q, k, v), cameras, strict=True) for part in (main, camera.weight)]
+        weights = [
+            part for main, camera in zip((q, k, v), cameras, strict=True) for part in (main, camera.weight)
+        ]
         zero = x_FBSC.new_zeros(width)
         biases = [part for camera in cameras for part in (zero, camera.bias)]
         rest = (self.output_gate, *extra)

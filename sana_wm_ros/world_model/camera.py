@@ -76,7 +76,11 @@ def interpolate(start_44: Tensor, end_44: Tensor, count: int) -> Tensor:
     """
     turn = start_44[..., :3, :3].transpose(-1, -2) @ end_44[..., :3, :3]
     sine_axis = 0.5 * torch.stack(
-        [turn[..., 2, 1] - turn[..., 1, 2], turn[..., 0, 2] - turn[..., 2, 0], turn[..., 1, 0] - turn[..., 0, 1]],
+        [
+            turn[..., 2, 1] - turn[..., 1, 2],
+            turn[..., 0, 2] - turn[..., 2, 0],
+            turn[..., 1, 0] - turn[..., 0, 1],
+        ],
         -1,
     )
     sine = sine_axis.norm(dim=-1, keepdim=True)

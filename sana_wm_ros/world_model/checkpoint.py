@@ -46,13 +46,17 @@ def save_model(
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is {dtype}; expected one of {', '.join(map(str, _DTYPES))}")
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().to(dtype).contiguous() for name, value in model.state_dict().items()}
+    tensors = {
+        name: value.detach().cpu().to(dtype).contiguous() for name, value in model.state_dict().items()
+    }
     bad = [name for name, value in tensors.items() if not value.isfinite().all()]
     if bad:
         raise BadCheckpoint(f"not saved: values that are not finite (as {dtype}) in {_listed(bad)}")
-    configs = {
-        "transformer": model.transformer.config, "heads": model.heads.config, "autoencoder": model.autoencoder.config
-    }  # fmt: skip
+    configs: dict[str, Any] = {
+        "transformer": model.transformer.config,
+        "heads": model.heads.config,
+        "autoencoder": model.autoencoder.config,
+    }
     described: dict[str, Any] = {"format": FORMAT_VERSION, "frame_rate_hz": model.spec.frame_rate_hz}
     described |= {name: _plain(dataclasses.asdict(config)) for name, config in configs.items()}
     texts = {CONFIG_FILE: yaml.safe_dump(described, sort_keys=False)}
@@ -113,7 +117,8 @@ def _read_part(path: Path, name: str, kind: type[C], values: object) -> C:
     unknown, missing = sorted(set(map(str, values)) - set(known)), sorted(set(known) - set(values))
     if unknown or missing:
         raise BadCheckpoint(
-            f"{path}: {name} has unknown settings {unknown}, lacks {missing}; expected exactly {', '.join(known)}"
+            f"{path}: {name} has unknown settings {unknown}, lacks {missing}; "
+            f"expected exactly {', '.join(known)}"
         )
     try:
         return kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
@@ -129,7 +134,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise BadCheckpoint(f"{path}: truncated or not safetensors ({error}); fetch or export it again") from error
+        raise BadCheckpoint(
+            f"{path}: truncated or not safetensors ({error}); fetch or export it again"
+        ) from error
 
 
 def _fill(model: NavigationModel, tensors: dict[str, Tensor], path: Path) -> None:
@@ -146,7 +153,9 @@ def _fill(model: NavigationModel, tensors: dict[str, Tensor], path: Path) -> Non
         elif not value.isfinite().all():
             wrong.append(f"{name} holds values that are not finite")
     if wrong:
-        raise BadCheckpoint(f"{path}: {len(wrong)} tensors do not fit {CONFIG_FILE}:\n  " + "\n  ".join(wrong))
+        raise BadCheckpoint(
+            f"{path}: {len(wrong)} tensors do not fit {CONFIG_FILE}:\n  " + "\n  ".join(wrong)
+        )
     model.load_state_dict(tensors)
 
 

@@ -16,13 +16,16 @@ def checked_frames(frames_THWC: Tensor, spec: ModelSpec, first: bool) -> Tensor:
         raise TypeError(f"frames are {kind}; expected a torch.uint8 tensor of RGB")
     if frames_THWC.ndim != 4 or tuple(frames_THWC.shape[1:]) != size:
         raise ValueError(
-            f"frames have shape {tuple(frames_THWC.shape)}; expected (T, {size[0]}, {size[1]}, 3): resize them first"
+            f"frames have shape {tuple(frames_THWC.shape)}; "
+            f"expected (T, {size[0]}, {size[1]}, 3): resize them first"
         )
     count, group = len(frames_THWC), spec.frames_per_latent
     if first and count % group != 1 % group:
         raise ValueError(f"{count} frames begin a context; expected 1 + k * {group} (the first one alone)")
     if not first and (count % group or count == 0):
-        raise ValueError(f"{count} frames extend a context; expected k * {group}: keep the rest for the next call")
+        raise ValueError(
+            f"{count} frames extend a context; expected k * {group}: keep the rest for the next call"
+        )
     return frames_THWC
 
 

@@ -86,7 +86,9 @@ class TransformerConfig:
         if self.prediction not in ("x0", "flow"):
             raise BadConfig(f"prediction is {self.prediction!r}; expected x0 or flow")
         if self.heads * self.head_width != self.width:
-            raise BadConfig(f"heads * head_width is {self.heads * self.head_width}; expected width {self.width}")
+            raise BadConfig(
+                f"heads * head_width is {self.heads * self.head_width}; expected width {self.width}"
+            )
         if self.head_width % 8:
             raise BadConfig(f"head_width is {self.head_width}; expected a multiple of 8 (4x4 camera groups)")
         if self.chunk_frames > self.max_chunk_frames:

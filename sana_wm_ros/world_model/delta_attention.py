@@ -92,7 +92,7 @@ class DeltaAttention(TwoBranchAttention):
         return (-self.A_log.float().exp() * step).exp()
 
     def camera_beta(self, beta_FBHS: Tensor, k_FBSHD: Tensor, placed_FBHSD: Tensor) -> Tensor:
-        """Beta of the camera branch, lowered where UCPE makes keys longer (bounded keys need no such care)."""
+        """Beta of the camera branch, lowered where UCPE makes keys longer (bounded keys need no care)."""
         if self.config.bounded_keys:
             return beta_FBHS
         H = self.config.heads
@@ -110,7 +110,9 @@ class DeltaAttention(TwoBranchAttention):
 def initial_dt_bias(heads: int) -> Tensor:
     """Biases whose softplus is the decay 1 - g: slow in the first half of the heads, fast in the others."""
     slow = max(1, heads // 2)
-    parts = [torch.logspace(math.log10(a), math.log10(b), n) for (a, b), n in ((SLOW, slow), (FAST, heads - slow))]
+    parts = [
+        torch.logspace(math.log10(a), math.log10(b), n) for (a, b), n in ((SLOW, slow), (FAST, heads - slow))
+    ]
     # 1 - g = 1 - exp(-softplus(b)), solved for b.
     step = -torch.log1p(-torch.cat(parts))
     return torch.log(torch.expm1(step))

@@ -52,5 +52,3 @@ def short_conv(x_FBSC: Tensor, tail_EBSC: Tensor, weight_CE: Tensor, segment: Se
         moved = x_FBSC[ahead:] * inside
         out = out + nn.functional.pad(moved, (0, 0, 0, 0, 0, 0, 0, ahead))
     return out
-
-

@@ -36,7 +36,9 @@ class NavigationModel(nn.Module):
         images, config = autoencoder.config, transformer.config
         wanted = (config.latent_channels, config.latent_height, config.latent_width)
         if images.latent_shape != wanted:
-            raise ValueError(f"the autoencoder's latents are {images.latent_shape}, the transformer's {wanted}")
+            raise ValueError(
+                f"the autoencoder's latents are {images.latent_shape}, the transformer's {wanted}"
+            )
         if images.frames_per_latent != config.raw_per_latent:
             raise ValueError("the autoencoder and the transformer differ in raw frames per latent frame")
         self.spec = ModelSpec(
@@ -124,7 +126,7 @@ class NavigationContext:
             intrinsics_B4=self.intrinsics_4[None],
         )
         # The first frame is a chunk of its own, as it is when a context begins with nothing else.
-        pieces = [(1,)] if first else []
+        pieces: list[tuple[int, ...]] = [(1,)] if first else []
         pieces += model.pieces(len(latents) - len(pieces), OBSERVE_FRAMES)
         state, start, clean = self.state, 0, latents.new_zeros(1, 1)
         for chunks in pieces:

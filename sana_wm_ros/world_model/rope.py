@@ -24,7 +24,9 @@ def _angles(position: Tensor, axis_width: int, pairs: int) -> Tensor:
     return position.double()[:, None] * frequency
 
 
-def rotary_tables(config: TransformerConfig, first_frame: int, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def rotary_tables(
+    config: TransformerConfig, first_frame: int, frames: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Unit complex factors of the main heads (F, S, D/2) and of the camera half (F, S, D/4).
 
     The camera half takes the first frequencies of each axis' table, not tables of its own width.

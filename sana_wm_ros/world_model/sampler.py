@@ -6,6 +6,7 @@ Dimension letters: N candidates, F latent frames, C channels, H and W latent row
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -35,14 +36,14 @@ def noise_levels(steps: int, shift: float) -> list[float]:
 
 
 def clean_estimate(x: Tensor, output: Tensor, sigma: float, prediction: str) -> Tensor:
-    """The clean latents that the network's output stands for (flow v = noise - x0, x = (1 - s) x0 + s noise)."""
+    """The clean latents that an output stands for (flow v = noise - x0, x = (1 - s) x0 + s noise)."""
     return output if prediction == "x0" else x - sigma * output
 
 
 def denoise(noise: Tensor, levels: list[float], prediction: str, network: Network) -> tuple[Tensor, Tensor]:
     """Deterministic Euler steps along the flow; returns clean latents and the last pass' features."""
     x = noise
-    for sigma, lower in zip(levels[:-1], levels[1:], strict=True):
+    for sigma, lower in pairwise(levels):
         output, features = network(x, sigma)
         clean = clean_estimate(x, output, sigma, prediction)
         # x moves towards the estimate; the last step lands on it.

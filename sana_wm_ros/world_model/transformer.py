@@ -9,6 +9,7 @@ Inside, time comes first: tokens are (F, B, S, C).
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -120,9 +121,7 @@ class Block(nn.Module):
         mixed, mlp_tail = self.mlp(modulated(h, shift_m, scale_m), segment, state.mlp_tail_1BSC)
         h = torch.addcmul(h, gate_m, mixed)
         if isinstance(self.attn, WindowAttention):
-            return h, WindowState(
-                frames=frames, keys_BHWSD=keys, values_BHWSD=values, mlp_tail_1BSC=mlp_tail
-            )
+            return h, WindowState(frames=frames, keys_BHWSD=keys, values_BHWSD=values, mlp_tail_1BSC=mlp_tail)
         return h, DeltaState(
             memory_BHRD=memory, normaliser_BH1D=normaliser, key_tail_EBSC=tail, mlp_tail_1BSC=mlp_tail
         )
@@ -157,7 +156,8 @@ class SanaTransformer(nn.Module):
 
     def empty_state(self, batch: int) -> ModelState:
         """The state before the first frame."""
-        return ModelState(next_frame=0, blocks=tuple(block.empty(batch) for block in self.blocks))
+        blocks = (cast(Block, block) for block in self.blocks)
+        return ModelState(next_frame=0, blocks=tuple(block.empty(batch) for block in blocks))
 
     def forward(
         self,

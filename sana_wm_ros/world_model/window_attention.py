@@ -40,7 +40,9 @@ class WindowAttention(TwoBranchAttention):
         k = self.split_heads(rms_normalise(k.unflatten(-1, (2, C)), key_weight).flatten(-2))
         q = self.place(q, segment.query_FBSEE, segment, turn_main=True).permute(1, 3, 0, 2, 4)
         k = self.place(k, segment.key_FBSEE, segment, turn_main=True).permute(1, 3, 0, 2, 4)
-        v = self.place(self.split_heads(v), segment.key_FBSEE, segment, turn_main=False).permute(1, 3, 0, 2, 4)
+        v = self.place(self.split_heads(v), segment.key_FBSEE, segment, turn_main=False).permute(
+            1, 3, 0, 2, 4
+        )
         keys, values = torch.cat([state.keys_BHWSD, k], 2), torch.cat([state.values_BHWSD, v], 2)
         numbers = (*state.frames, *range(segment.first_frame, segment.first_frame + F))
 
@@ -68,7 +70,9 @@ class WindowAttention(TwoBranchAttention):
         outs, start = [], 0
         for chunks in _query_blocks(segment.chunk_lengths):
             stop = start + sum(chunks)
-            columns = self.kept(numbers, segment.first_frame + start) + list(range(offset + start, offset + stop))
+            columns = self.kept(numbers, segment.first_frame + start) + list(
+                range(offset + start, offset + stop)
+            )
             mask = self.mask(chunks, segment.first_frame + start, [numbers[i] for i in columns], S, q.device)
             out = nn.functional.scaled_dot_product_attention(
                 q[:, :, start:stop].flatten(2, 3),

@@ -23,16 +23,24 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model with random weights whose heads say "free space": fast, and it lets the robot drive."""
-    from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
     from sana_wm_ros.world_model.checkpoint import save_model
+    from sana_wm_ros.world_model.model import NavigationModel
+
+    from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
     from sana_wm_ros.world_model.config import TransformerConfig
     from sana_wm_ros.world_model.heads import Heads, HeadsConfig
-    from sana_wm_ros.world_model.model import NavigationModel
     from sana_wm_ros.world_model.transformer import SanaTransformer
 
     torch.manual_seed(0)
     config = TransformerConfig(
-        width=16, depth=2, heads=2, head_width=8, latent_channels=4, latent_height=2, latent_width=3, softmax_every=2
+        width=16,
+        depth=2,
+        heads=2,
+        head_width=8,
+        latent_channels=4,
+        latent_height=2,
+        latent_width=3,
+        softmax_every=2,
     )
     images = AutoencoderConfig(
         image_height=32,
@@ -102,10 +110,26 @@ def start_node(ros: object, model_folder: Path) -> Iterator[MakeNode]:
 
 
 @pytest.fixture
-def rig(ros: object) -> Iterator[object]:
-    """A robot's sensors, and an ear on its commands."""
+def make_rig() -> Iterator[Callable[..., object]]:
+    """Make rigs, each with a DDS participant of its own, as on a robot: ``make_rig(sim_start_s=100.0)``."""
+    import rclpy
     from robot_rig import RobotRig
 
-    rig = RobotRig(ros)
-    yield rig
-    rig.close()
+    running = []
+
+    def make(**options: object) -> RobotRig:
+        context = rclpy.Context()
+        rclpy.init(context=context, domain_id=DOMAIN)
+        running.append((RobotRig(context, **options), context))
+        return running[-1][0]
+
+    yield make
+    for rig, context in running:
+        rig.close()
+        context.try_shutdown()
+
+
+@pytest.fixture
+def rig(make_rig: Callable[..., object]) -> object:
+    """A robot's sensors, and an ear on its commands."""
+    return make_rig()

@@ -43,7 +43,9 @@ def assert_stops(rig: RobotRig, cause: Callable[[], object], kind: str, *, at_le
         rig.wait_until_driving()
         begin_s = time.monotonic()
         cause()
-        rig.wait_until(lambda: any(t > begin_s and not c.any() for t, c in list(rig.commands)), "a zero command")
+        rig.wait_until(
+            lambda: any(t > begin_s and not c.any() for t, c in list(rig.commands)), "a zero command"
+        )
         first_s = next(t for t, c in rig.commands if t > begin_s and not c.any())
         time.sleep(at_least_s)
         after = [c for t, c in list(rig.commands) if t > first_s]
@@ -57,8 +59,7 @@ def assert_stops(rig: RobotRig, cause: Callable[[], object], kind: str, *, at_le
 
 
 def drive_to_a_far_goal(rig: RobotRig) -> None:
-    rig.wait_until(lambda: rig.goal.get_subscription_count() > 0, "a node that takes goals")
-    rig.send_goal(50.0, 0.0)
+    rig.send_goal_when_heard(50.0, 0.0)
     rig.wait_until_driving()
 
 
@@ -82,7 +83,9 @@ def test_odometry_that_falls_silent_stops_the_robot_until_it_is_back(start_node:
     rig.wait_until_driving()
 
 
-def test_pictures_that_are_old_stop_the_robot_although_they_keep_coming(start_node: Any, rig: RobotRig) -> None:
+def test_pictures_that_are_old_stop_the_robot_although_they_keep_coming(
+    start_node: Any, rig: RobotRig
+) -> None:
     start_node()
     drive_to_a_far_goal(rig)
     assert_stops(rig, lambda: setattr(rig, "stamp_offset_s", -0.6), "clock is behind")
@@ -214,7 +217,9 @@ def test_a_model_that_hangs_lets_the_plan_expire_and_the_robot_stops(
     begin_s = time.monotonic()
     rig.wait_until(lambda: rig.stopped_for("plan expired"), "an expired plan")
     stop_s = next(t for t, c in rig.commands if t > begin_s and not c.any())
-    assert stop_s - begin_s <= 0.5 + 1.0 + LIMIT_S  # a period in which nothing hangs yet, and the plan's validity
+    assert (
+        stop_s - begin_s <= 0.5 + 1.0 + LIMIT_S
+    )  # a period in which nothing hangs yet, and the plan's validity
     made[0].fault = None
     rig.wait_until_driving()
 

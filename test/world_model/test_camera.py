@@ -57,7 +57,9 @@ def test_far_from_the_origin_nothing_is_lost() -> None:
 
 def test_the_inverse_of_a_pose_undoes_it() -> None:
     poses = drive(2, 5).poses_BF44
-    torch.testing.assert_close(rigid_inverse(poses) @ poses, torch.eye(4).expand(2, 5, 4, 4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        rigid_inverse(poses) @ poses, torch.eye(4).expand(2, 5, 4, 4), atol=1e-5, rtol=0
+    )
 
 
 def test_the_principal_point_looks_straight_ahead() -> None:
@@ -84,7 +86,9 @@ def test_ray_matrices_are_the_published_construction() -> None:
         expected = torch.eye(4)
         expected[:3, :3], expected[:3, 3] = to_ray, -to_ray @ centre
         torch.testing.assert_close(tables.ray_FBS44[f, b, s], expected, atol=1e-5, rtol=0)
-        torch.testing.assert_close(tables.ray_inverse_FBS44[f, b, s] @ expected, torch.eye(4), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            tables.ray_inverse_FBS44[f, b, s] @ expected, torch.eye(4), atol=1e-5, rtol=0
+        )
 
 
 def test_pluecker_rays_are_direction_and_moment_of_each_raw_frame() -> None:
@@ -95,7 +99,7 @@ def test_pluecker_rays_are_direction_and_moment_of_each_raw_frame() -> None:
     plucker = camera_tables(track, TINY).plucker_FBSP.unflatten(-1, (4, 6))
     # Standing at the origin, all moments vanish.
     assert plucker[0, ..., 3:].abs().max() == 0
-    # Pixel (row 1, column 5) looks along (1, 0, 1) / sqrt 2; at z = 4 s i / 4 the moment is (0, z, 0) x ... = z d_x y.
+    # Pixel (row 1, column 5) looks along d = (1, 0, 1) / sqrt 2; from (0, 0, z) its moment is (0, z d_x, 0).
     half = math.sqrt(0.5)
     for i in range(4):
         z = (i + 1) * TINY.position_scale

@@ -27,7 +27,11 @@ def folder(tmp_path: Path, model: NavigationModel) -> Path:
 def test_a_saved_model_imagines_the_same(folder: Path, model: NavigationModel) -> None:
     loaded = load_model(folder)
     assert loaded.spec == model.spec
-    assert sorted(path.name for path in folder.iterdir()) == ["MODEL_CARD.md", "config.yaml", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "MODEL_CARD.md",
+        "config.yaml",
+        "model.safetensors",
+    ]
     rollouts = []
     for each in (model, loaded):
         context = each.start(INTRINSICS).extend(pictures(9), camera_path(9))
@@ -36,7 +40,9 @@ def test_a_saved_model_imagines_the_same(folder: Path, model: NavigationModel) -
         assert torch.equal(value, getattr(rollouts[1], name)), name
 
 
-def test_half_precision_files_are_half_the_size_and_load_as_float32(tmp_path: Path, model: NavigationModel) -> None:
+def test_half_precision_files_are_half_the_size_and_load_as_float32(
+    tmp_path: Path, model: NavigationModel
+) -> None:
     save_model(tmp_path / "full", model)
     save_model(tmp_path / "half", model, dtype=torch.float16)
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("full", "half")]

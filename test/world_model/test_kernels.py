@@ -44,7 +44,14 @@ def inputs(
     seed=st.integers(0, 10_000),
 )
 def test_chunk_equals_naive_with_gradients(
-    chunks: tuple[int, ...], batch: int, heads: int, tokens: int, width: int, value: int, bounded: bool, seed: int
+    chunks: tuple[int, ...],
+    batch: int,
+    heads: int,
+    tokens: int,
+    width: int,
+    value: int,
+    bounded: bool,
+    seed: int,
 ) -> None:
     given_ = inputs(sum(chunks), batch, heads, tokens, width, value, 1.0, seed)
     results = {}
@@ -70,7 +77,8 @@ def test_the_first_frame_is_worked_out_by_hand() -> None:
 
     for kernel in KERNELS.values():
         out, state = kernel(
-            of(q, 1, 1, 1, 1, 1), of(k, 1, 1, 1, 1, 1), of(v, 1, 1, 1, 1, 1), of(b, 1, 1, 1, 1), of(g, 1, 1, 1),
+            of(q, 1, 1, 1, 1, 1), of(k, 1, 1, 1, 1, 1), of(v, 1, 1, 1, 1, 1),
+            of(b, 1, 1, 1, 1), of(g, 1, 1, 1),
             of(before, 1, 1, 1, 1), (1,), False,
         )  # fmt: skip
         assert state.item() == pytest.approx(2.64)

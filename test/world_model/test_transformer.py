@@ -105,7 +105,9 @@ def test_candidates_do_not_see_each_other(tiny: SanaTransformer) -> None:
     x, track = latents(3, FRAMES), drive(3, FRAMES)
     together, _, _ = tiny(x, sigma(3), track, None, CHUNKS)
     alone = CameraTrack(
-        poses_BF44=track.poses_BF44[1:2], before_B44=track.before_B44[1:2], intrinsics_B4=track.intrinsics_B4[1:2]
+        poses_BF44=track.poses_BF44[1:2],
+        before_B44=track.before_B44[1:2],
+        intrinsics_B4=track.intrinsics_B4[1:2],
     )
     single, _, _ = tiny(x[1:2], sigma(1), alone, None, CHUNKS)
     torch.testing.assert_close(single[0], together[1], atol=1e-5, rtol=1e-4)
@@ -138,7 +140,9 @@ def test_turning_the_world_changes_nothing(tiny: SanaTransformer) -> None:
         turn = torch.eye(4)
         turn[:3, :3] = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))[0]
         turned = CameraTrack(
-            poses_BF44=turn @ track.poses_BF44, before_B44=turn @ track.before_B44, intrinsics_B4=track.intrinsics_B4
+            poses_BF44=turn @ track.poses_BF44,
+            before_B44=turn @ track.before_B44,
+            intrinsics_B4=track.intrinsics_B4,
         )
         other, _, _ = tiny(x, torch.zeros(1, 1), turned, None, (3, 3))
     finally:

@@ -17,7 +17,7 @@ class _Scan(torch.autograd.Function):
     """M_t = M_{t-1} A_t + U_t over the first axis, all M_t returned."""
 
     @staticmethod
-    def forward(ctx: Any, A_FXDD: Tensor, U_FXRD: Tensor, start_XRD: Tensor) -> Tensor:  # noqa: N803
+    def forward(ctx: Any, A_FXDD: Tensor, U_FXRD: Tensor, start_XRD: Tensor) -> Tensor:
         states = torch.empty_like(U_FXRD)
         last = start_XRD
         for t in range(len(A_FXDD)):
