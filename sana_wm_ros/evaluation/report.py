@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from PIL import Image
 
 from sana_wm_ros.evaluation import charts
+from sana_wm_ros.evaluation.clearance_check import ClearanceCheck, check_clearance
 from sana_wm_ros.evaluation.drive import RecordedDrive
 from sana_wm_ros.evaluation.film_strip import Picture
 from sana_wm_ros.evaluation.foretold_strip import foretold_strip, spread_leads
@@ -68,7 +69,8 @@ def write_report(
     progress("drawing what was imagined")
     strips = _strips(given.check)
     progress("drawing timing and diagnostics")
-    drawn = _charts(given.check, facts, skipped)
+    clearance = _clearance(given, skipped)
+    drawn = _charts(given.check, clearance, facts, skipped)
     if not moments:
         skipped.append("pictures of candidates: the output bag holds no candidates (~/rollouts)")
     values: dict[str, Any] = {
@@ -93,7 +95,7 @@ def write_report(
     page.write_text(_template().render(values), encoding="utf-8")
     metrics = folder / "metrics.json"
     metrics.write_text(
-        json.dumps(json_ready(metrics_of(given, facts, skipped)), indent=2) + "\n", encoding="utf-8"
+        json.dumps(json_ready(metrics_of(given, facts, clearance, skipped)), indent=2) + "\n", encoding="utf-8"
     )
     strip_path = None
     if strips:
@@ -102,7 +104,9 @@ def write_report(
     return WrittenReport(page=page, metrics=metrics, film_strip=strip_path)
 
 
-def metrics_of(given: ReportInput, facts: PlannerFacts, skipped: list[str]) -> dict[str, Any]:
+def metrics_of(
+    given: ReportInput, facts: PlannerFacts, clearance: ClearanceCheck | None, skipped: list[str]
+) -> dict[str, Any]:
     """The report's numbers; NaN means that there is no such figure."""
     check = given.check
     imagination = None
@@ -135,6 +139,7 @@ def metrics_of(given: ReportInput, facts: PlannerFacts, skipped: list[str]) -> d
         },
         "topics": {topic.name: topic.count for topic in given.recording.topics},
         "imagination": imagination,
+        "clearance": None if clearance is None else vars(clearance),
         "skipped": skipped,
     }
 
@@ -154,8 +159,23 @@ def _strips(check: ImaginationCheck | None) -> list[tuple[float, Picture]]:
     return [(one.start_s, foretold_strip(one, spread_leads(float(one.lead_F[-1])))) for one in shown]
 
 
-def _charts(check: ImaginationCheck | None, facts: PlannerFacts, skipped: list[str]) -> dict[str, str]:
+def _clearance(given: ReportInput, skipped: list[str]) -> ClearanceCheck | None:
+    if given.check is None or given.recorded is None:
+        return None
+    measured = given.recorded.measured
+    if measured is None:
+        skipped.append("imagined free space against a scanner: the input has no scan about the robot's base")
+        return None
+    first_stamp_s = float(given.recorded.drive.stamps_T[0])
+    return check_clearance(given.check.foretellings, measured, first_stamp_s=first_stamp_s)
+
+
+def _charts(
+    check: ImaginationCheck | None, clearance: ClearanceCheck | None, facts: PlannerFacts, skipped: list[str]
+) -> dict[str, str]:
     drawn: dict[str, str] = {}
+    if clearance is not None:
+        drawn["clearance"] = charts.clearance_chart(clearance)
     if check is not None:
         drawn["psnr"] = charts.psnr_chart(check)
     if len(facts.latencies_s):

@@ -37,7 +37,7 @@ def _trust_sentences(check: ImaginationCheck | None) -> list[str]:
             else ("beyond that, trust it no more than those guesses")
         )
         return [
-            f"Up to {check.believable_s:g} s ahead the imagined pictures were closer to what the camera then saw "
+            f"Up to {check.believable_s:g} s ahead the imagined pictures were closer to what the camera saw "
             f"than any of {len(BASELINES)} simple guesses ({_against(check, index)}); {end}."
         ]
     return [
