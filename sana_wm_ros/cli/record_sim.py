@@ -20,7 +20,7 @@ def record_sim(
     out: Annotated[Path, typer.Option(help="Folder to write to; a second run goes on where the first was.")],
     episodes: Annotated[int, typer.Option(min=1, help="How many drives, on consecutive seeds.")] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first drive.")] = 0,
-    family: Annotated[str, typer.Option(help="Kind of buildings.")] = "lab",
+    family: Annotated[str, typer.Option(help="Kind of buildings: lab (plain) or varied (patterns).")] = "lab",
     format: Annotated[
         Format, typer.Option(help="Episodes for training, or bags like a robot's.")
     ] = Format.episodes,
