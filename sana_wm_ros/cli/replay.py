@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def replay(
     bag: Annotated[Path, typer.Argument(help="rosbag2 folder (mcap, sqlite3) or ROS 1 .bag file.")],
     model: Annotated[str, typer.Option(help="Model folder, or a shipped model's name.")] = "nano",
-    out: Annotated[Path, typer.Option(help="Folder for the output bag, log and summary.")] = Path("replay_out"),
+    out: Annotated[Path, typer.Option(help="Folder for the output bag, log and summary.")] = Path(
+        "replay_out"
+    ),
     rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="Times the recorded speed.")] = 1.0,
     loop: Annotated[int, typer.Option(min=0, help="How often to play; 0 until Ctrl-C.")] = 1,
     goal: Annotated[
@@ -71,7 +73,12 @@ def run_replay(console: Console, options: ReplayOptions) -> ReplaySummary:
     from sana_wm_ros.nodes.replay import Watcher
     from sana_wm_ros.nodes.replay import replay as play
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("replay", total=1.0, told="")
 

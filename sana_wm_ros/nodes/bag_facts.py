@@ -90,7 +90,11 @@ def _choose(bag: Bag, wanted: dict[str, str]) -> dict[str, Topic]:
     chosen: dict[str, Topic] = {}
     for role, kinds in _KINDS.items():
         # Only an image decides between several cameras; its camera_info is the one beside it.
-        beside = chosen["image"].name.removesuffix("/compressed").rsplit("/", 1)[0] if role == "camera_info" else ""
+        beside = (
+            chosen["image"].name.removesuffix("/compressed").rsplit("/", 1)[0]
+            if role == "camera_info"
+            else ""
+        )
         name = wanted.get(role) or (f"{beside}/camera_info" if role == "camera_info" else None)
         topic = bag.find(kinds, name=name)
         if topic is None and role not in wanted:
@@ -124,7 +128,9 @@ def _odometry(bag: Bag, topic: Topic) -> tuple[tuple[str, str], FloatArray]:
         except ValueError:
             continue
         frames = (message.header.frame_id, message.child_frame_id or "base_link")
-        rows.append((stamp_s(message), pose.position.x, pose.position.y, yaw, twist.linear.x, twist.angular.z))
+        rows.append(
+            (stamp_s(message), pose.position.x, pose.position.y, yaw, twist.linear.x, twist.angular.z)
+        )
     motions = np.array(rows, dtype=np.float64).reshape(-1, 6)
     motions = motions[np.isfinite(motions).all(axis=1)]
     if len(motions) == 0:
@@ -157,4 +163,7 @@ def _chain(edges: list[tuple[str, str, FloatArray]], base: str, camera: str) -> 
 def _body(T_base_optical_44: FloatArray) -> tuple[float, ...]:
     """x, y, z, roll, pitch, yaw of the camera's body (x ahead) from its optical frame."""
     body_44: Any = T_base_optical_44 @ se3.inverse(base_to_optical((0, 0, 0), (0, 0, 0)))
-    return (*(float(value) for value in body_44[:3, 3]), *(float(a) for a in mat2euler(body_44[:3, :3], "sxyz")))
+    return (
+        *(float(value) for value in body_44[:3, 3]),
+        *(float(a) for a in mat2euler(body_44[:3, :3], "sxyz")),
+    )

@@ -35,7 +35,7 @@ class BagPlayer:
         self.sent: Counter[str] = Counter()
         self.now_s, self.played_s, self._first_s = 0.0, 0.0, 0.0
         types = {topic.name: topic.msgtype for topic in facts.topics.values()}
-        types |= {name: TF for name in facts.transforms}
+        types |= dict.fromkeys(facts.transforms, TF)
         for name, msgtype in types.items():
             kind = message_class(msgtype)
             if kind is None:
@@ -43,7 +43,9 @@ class BagPlayer:
                 continue
             latched = name.endswith("tf_static")
             durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
-            self._publishers[name] = node.create_publisher(kind, name, QoSProfile(depth=10, durability=durability))
+            self._publishers[name] = node.create_publisher(
+                kind, name, QoSProfile(depth=10, durability=durability)
+            )
         self._clock = node.create_publisher(Clock, "/clock", 10)
 
     @property

@@ -26,7 +26,9 @@ class BagRecorder:
 
     def __init__(self, path: Path, now_ns: Callable[[], int]) -> None:
         if path.exists():
-            raise FileExistsError(f"{path} exists already; name another folder, or allow it to be overwritten")
+            raise FileExistsError(
+                f"{path} exists already; name another folder, or allow it to be overwritten"
+            )
         self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
         self._now_ns = now_ns
         self._store = get_typestore(Stores.ROS2_JAZZY)
@@ -77,4 +79,3 @@ class BagRecorder:
             if self._open and topic in self._connections:
                 self._writer.write(self._connections[topic], max(0, time_ns), data)
                 self.written[topic] += 1
-

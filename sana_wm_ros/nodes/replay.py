@@ -22,14 +22,12 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-from sana_wm_ros.nodes import conversions
 from sana_wm_ros.nodes.bag_facts import COMPRESSED, TF, BagFacts, read_facts
 from sana_wm_ros.nodes.bag_player import BagPlayer
 from sana_wm_ros.nodes.bag_recorder import BagRecorder
-from sana_wm_ros.nodes.replay_goals import GoalPlan
+from sana_wm_ros.nodes.replay_goals import GoalPlan, GoalSender
 from sana_wm_ros.planning.types import Robot
 
 PLANNER = "/sana_wm_planner"
@@ -149,37 +147,50 @@ class Watcher:
         return {key.removeprefix(prefix): int(value) for key, value in found if key.startswith(prefix)}
 
 
-def planner_command(options: ReplayOptions, facts: BagFacts) -> list[str]:
-    """The command line that starts the planner for a recording."""
-    parameters = {
-        "use_sim_time": "true",
-        "autostart": "true",
-        "model.path": options.model,
+def planner_setup(
+    facts: BagFacts, *, model: str, robot_speed_mps: float | None = None
+) -> tuple[dict[str, bool | int | float | str], dict[str, str]]:
+    """The planner's parameters and topic remaps for a recording."""
+    parameters: dict[str, bool | int | float | str] = {
+        "use_sim_time": True,
+        "autostart": True,
+        "model.path": model,
         "frames.base": facts.base_frame,
         # The recorded robot goes its own way: being far from the plan is no fault here.
-        "command.lost_m": "1000.0",
-        "visual.scale": "2",
-        "visual.film_frames": "10",
+        "command.lost_m": 1000.0,
+        "visual.scale": 2,
+        "visual.film_frames": 10,
     }
-    speed = options.robot_speed_mps
+    speed = robot_speed_mps
     if speed is None and facts.speed_mps > Robot.max_speed_mps:
-        speed = 1.1 * facts.speed_mps
+        speed = round(1.1 * facts.speed_mps, 3)
     if speed is not None:
-        parameters["robot.max_speed_mps"] = f"{speed:.3f}"
-        parameters["robot.max_acceleration_mps2"] = f"{max(Robot.max_acceleration_mps2, speed):.3f}"
+        parameters["robot.max_speed_mps"] = speed
+        parameters["robot.max_acceleration_mps2"] = max(Robot.max_acceleration_mps2, speed)
     if facts.yaw_rate_radps > Robot.max_yaw_rate_radps:
-        parameters["robot.max_yaw_rate_radps"] = f"{1.1 * facts.yaw_rate_radps:.3f}"
+        parameters["robot.max_yaw_rate_radps"] = round(1.1 * facts.yaw_rate_radps, 3)
     if facts.camera_xyz_rpy is not None:
-        parameters["camera.from_tf"] = "false"
+        parameters["camera.from_tf"] = False
         names = ("x", "y", "z", "roll", "pitch", "yaw")
-        parameters |= {f"camera.{name}": f"{v:.6f}" for name, v in zip(names, facts.camera_xyz_rpy, strict=True)}
-    words = [f"{name}:={value}" for name, value in parameters.items()] + list(options.parameters)
-    remaps = ["cmd_vel:=/replay/cmd_vel"]
+        parameters |= {f"camera.{n}": round(v, 6) for n, v in zip(names, facts.camera_xyz_rpy, strict=True)}
+    remaps = {"cmd_vel": "/replay/cmd_vel"}
     for role, topic in facts.topics.items():
         name = "image/compressed" if role == "image" and topic.msgtype == COMPRESSED else role
-        remaps.append(f"{name}:={topic.name}")
-    arguments = [part for word in words for part in ("-p", word)] + [part for r in remaps for part in ("-r", r)]
+        remaps[name] = topic.name
+    return parameters, remaps
+
+
+def planner_command(options: ReplayOptions, facts: BagFacts) -> list[str]:
+    """The command line that starts the planner for a recording."""
+    parameters, remaps = planner_setup(facts, model=options.model, robot_speed_mps=options.robot_speed_mps)
+    words = [f"{name}:={_yaml(value)}" for name, value in parameters.items()] + list(options.parameters)
+    arguments = [part for word in words for part in ("-p", word)]
+    arguments += [part for name, topic in remaps.items() for part in ("-r", f"{name}:={topic}")]
     return [sys.executable, "-m", "sana_wm_ros.nodes.planner_node", "--ros-args", *arguments]
+
+
+def _yaml(value: bool | int | float | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def replay(options: ReplayOptions, progress: Callable[[str, float, float, Watcher], None]) -> ReplaySummary:
@@ -204,7 +215,9 @@ def replay(options: ReplayOptions, progress: Callable[[str, float, float, Watche
     rclpy.init(context=context)
     node = rclpy.create_node("sana_wm_replay", context=context)
     recorder: BagRecorder | None = None
-    player = BagPlayer(node, facts, on_message=lambda *message: recorder.write(*message) if recorder else None)
+    player = BagPlayer(
+        node, facts, on_message=lambda *message: recorder.write(*message) if recorder else None
+    )
     picture_topic = facts.topics["image"].name
     watcher = Watcher(lambda: player.sent[picture_topic])
     notes += [f"not sent: {what}" for what in player.left_out]
@@ -215,7 +228,7 @@ def replay(options: ReplayOptions, progress: Callable[[str, float, float, Watche
             planner = stack.enter_context(_planner(options, facts))
             _wait_for_planner(planner, player, watcher, options.out, progress)
             meter = _MemoryMeter(planner.pid)
-            goals = _Goals(node, facts, options.goal)
+            goals = GoalSender(node, facts, options.goal)
             total_s = facts.duration_s * max(1, options.passes)
 
             def go_on() -> bool:
@@ -311,7 +324,9 @@ def _listening(
 def _planner(options: ReplayOptions, facts: BagFacts) -> Iterator[subprocess.Popen[bytes]]:
     """The planner's process; ended in good order, as a robot's operator would."""
     with (options.out / "planner.log").open("wb") as log:
-        process = subprocess.Popen(planner_command(options, facts), stdout=log, stderr=log, env=dict(os.environ))
+        process = subprocess.Popen(
+            planner_command(options, facts), stdout=log, stderr=log, env=dict(os.environ)
+        )
         try:
             yield process
         finally:
@@ -343,25 +358,6 @@ def _wait_for_planner(
 def _tail(out: Path, lines: int = 15) -> str:
     text = (out / "planner.log").read_text(encoding="utf-8", errors="replace")
     return "\n".join(text.splitlines()[-lines:])
-
-
-class _Goals:
-    def __init__(self, node: Any, facts: BagFacts, plan: GoalPlan) -> None:
-        self._publisher = node.create_publisher(PoseStamped, "/goal_pose", 10)
-        self._facts, self._plan = facts, plan
-        self._due_s = 0.0
-
-    def send(self, player: BagPlayer) -> None:
-        """Send a goal when one is due, once the recording has begun."""
-        if player.now_s == 0.0 or player.played_s < self._due_s or not self._publisher.get_subscription_count():
-            return
-        self._due_s = player.played_s + self._plan.interval_s
-        goal_3 = self._plan.at(self._facts, player.now_s)
-        if goal_3 is not None:
-            message = PoseStamped(pose=conversions.to_pose(goal_3))
-            message.header.stamp = conversions.to_stamp(player.now_s)
-            message.header.frame_id = self._facts.odometry_frame
-            self._publisher.publish(message)
 
 
 class _MemoryMeter:

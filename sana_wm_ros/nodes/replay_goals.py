@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped
+from rclpy.node import Node
 
 from sana_wm_ros.geometry.se2 import FloatArray
+from sana_wm_ros.nodes import conversions
 from sana_wm_ros.nodes.bag_facts import BagFacts
+from sana_wm_ros.nodes.bag_player import BagPlayer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,9 @@ class GoalPlan:
                     return GoalPlan(place_2=(x, y))
         except ValueError:
             pass
-        raise ValueError(f"goal {text!r} is not understood: expected ahead:SECONDS, X,Y (metres in odom) or none")
+        raise ValueError(
+            f"goal {text!r} is not understood: expected ahead:SECONDS, X,Y (metres in odom) or none"
+        )
 
     @property
     def interval_s(self) -> float:
@@ -45,3 +51,28 @@ class GoalPlan:
         if self.place_2 is not None:
             return np.array([*self.place_2, 0.0])
         return None if self.ahead_s is None else facts.pose_at(now_s + self.ahead_s)
+
+
+class GoalSender:
+    """Publishes goals on ``/goal_pose`` as the recording goes on."""
+
+    def __init__(self, node: Node, facts: BagFacts, plan: GoalPlan) -> None:
+        self._publisher = node.create_publisher(PoseStamped, "/goal_pose", 10)
+        self._facts, self._plan = facts, plan
+        self._due_s = 0.0
+
+    def send(self, player: BagPlayer) -> None:
+        """Send a goal when one is due, once the recording has begun."""
+        if (
+            player.now_s == 0.0
+            or player.played_s < self._due_s
+            or not self._publisher.get_subscription_count()
+        ):
+            return
+        self._due_s = player.played_s + self._plan.interval_s
+        goal_3 = self._plan.at(self._facts, player.now_s)
+        if goal_3 is not None:
+            message = PoseStamped(pose=conversions.to_pose(goal_3))
+            message.header.stamp = conversions.to_stamp(player.now_s)
+            message.header.frame_id = self._facts.odometry_frame
+            self._publisher.publish(message)

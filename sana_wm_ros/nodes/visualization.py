@@ -110,11 +110,15 @@ def best_futures(result: PlanResult) -> tuple[Futures, int] | None:
     return result.futures, row
 
 
-def film_strip(frames_THWC: NDArray[np.uint8], *, seconds_T: FloatArray, count: int, scale: int) -> NDArray[np.uint8]:
+def film_strip(
+    frames_THWC: NDArray[np.uint8], *, seconds_T: FloatArray, count: int, scale: int
+) -> NDArray[np.uint8]:
     """``count`` pictures from first to last, side by side under their seconds."""
     picks = np.unique(np.linspace(0, len(frames_THWC) - 1, count).round().astype(int))
     row = FilmRow(label="imagined", frames=[frames_THWC[i] for i in picks])
-    return draw_film_strip([row], [float(seconds_T[i]) for i in picks], tile_width=scale * frames_THWC.shape[2])
+    return draw_film_strip(
+        [row], [float(seconds_T[i]) for i in picks], tile_width=scale * frames_THWC.shape[2]
+    )
 
 
 def labelled(frame_HWC: NDArray[np.uint8], text: str, scale: int) -> NDArray[np.uint8]:
