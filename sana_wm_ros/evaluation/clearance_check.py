@@ -81,7 +81,9 @@ def _errors(one: Foretelling, measured: MeasuredClearance, first_stamp_s: float)
     true_FK = [measured.at(now_s + lead) for lead in one.lead_F]
     guesses = {"imagined": one.clearance_FK, "last ranges": last, "mean ranges": mean}
     return {
-        name: np.array([_mean_error(guess[k] if guess.ndim == 2 else guess, true) for k, true in enumerate(true_FK)])
+        name: np.array(
+            [_mean_error(guess[k] if guess.ndim == 2 else guess, true) for k, true in enumerate(true_FK)]
+        )
         for name, guess in guesses.items()
     }
 

@@ -22,6 +22,7 @@ from sana_wm_ros.world_model.protocol import Context, Intrinsics, WorldModel
 
 BASELINES = ("last frame", "nearest view", "mean view")
 MODEL = "imagined"
+_STRIDE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
