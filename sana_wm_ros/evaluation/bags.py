@@ -65,6 +65,19 @@ class Bag:
         except (AnyReaderError, ValueError, IndexError) as error:
             raise BadBag(f"{self.path}: broken in the middle ({error}); record it again") from error
 
+    def serialized(self, names: set[str]) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, recording time in ns, message as ROS 2 serialises it) of the named topics."""
+        wanted = [connection for connection in self._reader.connections if connection.topic in names]
+        if not wanted:
+            return
+        store = get_typestore(Stores.ROS2_JAZZY)
+        try:
+            for connection, time_ns, raw in self._reader.messages(wanted):
+                data = bytes(raw) if self._reader.is2 else bytes(store.ros1_to_cdr(raw, connection.msgtype))
+                yield connection.topic, time_ns, data
+        except (AnyReaderError, ValueError, IndexError, KeyError) as error:
+            raise BadBag(f"{self.path}: broken in the middle ({error}); record it again") from error
+
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[Bag]:

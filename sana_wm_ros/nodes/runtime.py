@@ -222,6 +222,7 @@ class Runtime:
         if outcome.details and outcome.failure != self._told:
             self._told = outcome.failure
             self._node.get_logger().error(outcome.details)
+        self._report()
         if outcome.result is not None:
             self._outputs.show(
                 outcome.result,

@@ -28,6 +28,7 @@ from sana_wm_ros.world_model.protocol import WorldModel
 
 _CONTACT_PROBABILITY = 0.5
 _PLAY_SPEED = 4.0  # a minute of imagination plays in a quarter of one
+_STRIP_PAUSE_S = 4.0  # decoding takes time from planning where both share a processor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +110,15 @@ def best_futures(result: PlanResult) -> tuple[Futures, int] | None:
     return result.futures, row
 
 
-def film_strip(frames_THWC: NDArray[np.uint8], *, seconds_T: FloatArray, count: int, scale: int) -> NDArray[np.uint8]:
+def film_strip(
+    frames_THWC: NDArray[np.uint8], *, seconds_T: FloatArray, count: int, scale: int
+) -> NDArray[np.uint8]:
     """``count`` pictures from first to last, side by side under their seconds."""
     picks = np.unique(np.linspace(0, len(frames_THWC) - 1, count).round().astype(int))
     row = FilmRow(label="imagined", frames=[frames_THWC[i] for i in picks])
-    return draw_film_strip([row], [float(seconds_T[i]) for i in picks], tile_width=scale * frames_THWC.shape[2])
+    return draw_film_strip(
+        [row], [float(seconds_T[i]) for i in picks], tile_width=scale * frames_THWC.shape[2]
+    )
 
 
 def labelled(frame_HWC: NDArray[np.uint8], text: str, scale: int) -> NDArray[np.uint8]:
@@ -191,6 +196,8 @@ class Cinema:
         video, strip = self._wanted()
         if strip:
             self._show_strip(film_strip(frames_THWC, seconds_T=seconds_T, count=film_frames, scale=scale))
+        if not video:
+            self._ended.wait(_STRIP_PAUSE_S)
         step = max(1, round(_PLAY_SPEED))
         for index in range(0, len(frames_THWC), step):
             if not self._wanted()[0] or self._ended.wait(step / spec.frame_rate_hz / _PLAY_SPEED):

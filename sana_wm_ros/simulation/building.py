@@ -101,7 +101,7 @@ def _along(room: Rect, side: str) -> tuple[float, float, float, float]:
 def _slab(
     side: str, low: float, high: float, across: float, thick: float, z0: float, z1: float, rgb: Rgb, kind: str
 ) -> Solid:
-    """A box with its local z along the wall's normal would be needed for textures; plain ones stay upright."""
+    """A box on a side, from ``low`` to ``high`` along it and ``thick`` around ``across``."""
     along, half = (low + high) / 2, (high - low) / 2
     if side in ("south", "north"):
         center, size = (along, across, (z0 + z1) / 2), (half, thick / 2, (z1 - z0) / 2)

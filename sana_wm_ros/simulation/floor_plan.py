@@ -54,7 +54,7 @@ class Rect:
 
 @dataclass(frozen=True, kw_only=True)
 class Door:
-    """An opening between two rooms (indices) in a wall along ``axis``, at ``at``, from ``low`` to ``high``."""
+    """An opening between two rooms (indices): ``low`` to ``high`` in the wall along ``axis`` at ``at``."""
 
     rooms: tuple[int, int]
     axis: Literal["x", "y"]
@@ -70,7 +70,7 @@ class Door:
 
 @dataclass(frozen=True, kw_only=True)
 class Solid:
-    """A box (half sizes along its own axes, turned by yaw) or an upright cylinder (radius, radius, half height).
+    """A box (half sizes, turned by yaw) or an upright cylinder (radius, radius, half height).
 
     ``texture`` names a picture of the family ``varied``; None is plain colour.
     """

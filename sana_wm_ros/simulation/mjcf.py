@@ -86,6 +86,6 @@ def _solid(solid: Solid) -> str:
     size = solid.half if solid.shape == "box" else (solid.half[0], solid.half[2])
     klass = ' class="solid"' if solid.blocks else ""
     return (
-        f"<geom{klass} type={quoteattr(solid.shape)} pos=\"{_numbers(*solid.center)}\" "
+        f'<geom{klass} type={quoteattr(solid.shape)} pos="{_numbers(*solid.center)}" '
         f'size="{_numbers(*size)}" euler="0 0 {solid.yaw:.6g}" rgba="{_numbers(*solid.rgb, 1)}"/>'
     )

@@ -18,6 +18,8 @@ SECTORS = 24
 RAYS_PER_SECTOR = 3
 MAX_RANGE_M = 8.0
 RAY_HEIGHT_M = 0.25
+_NO_NORMAL = (None,) if "normal:" in (mujoco.mj_multiRay.__doc__ or "") else ()
+"""MuJoCo 4 can return the surfaces' normals and wants to be told not to; 3 could not."""
 LAG_S = 0.06
 """Time constant with which the wheels follow a command."""
 
@@ -108,7 +110,7 @@ class Simulator:
             self._body,
             self._ray_hit_R,
             self._ray_length_R,
-            None,
+            *_NO_NORMAL,
             len(angles_R),
             MAX_RANGE_M,
         )

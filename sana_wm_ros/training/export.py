@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
@@ -14,8 +14,10 @@ from sana_wm_ros.training.run_folder import BadRun, RunFolder
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.heads import Heads, HeadsConfig
-from sana_wm_ros.world_model.model import NavigationModel
 from sana_wm_ros.world_model.transformer import SanaTransformer
+
+if TYPE_CHECKING:
+    from sana_wm_ros.world_model.model import NavigationModel
 
 AUTOENCODER_FILE = "autoencoder.pt"
 
@@ -62,6 +64,8 @@ def kept_autoencoder(run: Path) -> Autoencoder | None:
 
 def model_of_run(path: Path) -> tuple[NavigationModel, dict[str, Any]]:
     """The averaged world model of a run and facts about its training (steps, frames, minutes, skipped steps)."""
+    from sana_wm_ros.world_model.model import NavigationModel
+
     config, state = stored_run(path, "world-model")
     autoencoder = kept_autoencoder(path)
     if autoencoder is None:
