@@ -44,7 +44,7 @@ class ClearanceCheck:
 def sector_minimum(ranges_R: Floats, angles_R: Floats, sectors: int, max_range_m: float) -> Floats:
     """The least range in each of K sectors, sector 0 centred straight ahead, counter-clockwise.
 
-    A ray that met nothing (infinite, or beyond the range) counts as ``max_range_m``; NaN and values that are not
+    A ray that met nothing (infinite, or beyond the range) counts as ``max_range_m``; NaN and what is not
     positive say nothing (REP-117).
     """
     says = ~np.isnan(ranges_R) & (ranges_R > 0)
@@ -57,7 +57,7 @@ def sector_minimum(ranges_R: Floats, angles_R: Floats, sectors: int, max_range_m
 def check_clearance(
     foretellings: Sequence[Foretelling], measured: MeasuredClearance, *, first_stamp_s: float
 ) -> ClearanceCheck | None:
-    """Compare each start's imagined clearance with the scans of those times; None where none meets another."""
+    """Compare each start's imagined clearance with the scans of those times; None without any."""
     rows = [_errors(one, measured, first_stamp_s) for one in foretellings]
     found = [row for row in rows if row is not None]
     if not found:
