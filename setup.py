@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 PACKAGE = "sana_wm_ros"
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / PACKAGE / "__init__.py").read_text(encoding="utf-8"))[1]
-SHARED_FOLDERS = ("launch", "config", "models")
+SHARED_FOLDERS = ("launch", "config", "models", "demo")
 # The real rclpy and Fast DDS (Kilted) for machines without a ROS 2; the wheels are for x86-64.
 ROS_WHEELS = (
     "ros-rclpy==9.1.2",
@@ -50,6 +50,7 @@ setup(
     maintainer_email="maintainers@sana-wm-ros.example.org",
     license="Apache-2.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={f"{PACKAGE}.evaluation": ["*.j2"]},
     data_files=data_files(),
     zip_safe=False,
     python_requires=">=3.10,<3.15",
@@ -61,7 +62,9 @@ setup(
         'numpy>=2.3; python_version >= "3.14"',
         # OpenCV 5 changed the channel bits that PyPI's cv-bridge decodes.
         "opencv-python-headless>=4.6,<5",
+        "jinja2",
         "matplotlib",
+        "pillow",
         "PyYAML",
         "rich",
         "rosbags",
@@ -71,12 +74,13 @@ setup(
     ],
     extras_require={
         "ros": [f"{wheel}; platform_machine == 'x86_64'" for wheel in ROS_WHEELS],
-        "sim": ["mujoco"],
+        "sim": ["mujoco", "scipy"],
         "dev": [
             "catkin_pkg",
             "codespell",
             "hypothesis",
             "mypy",
+            "packaging",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
@@ -92,13 +96,13 @@ setup(
             "sana_wm = sana_wm_ros.cli.main:main",
         ],
         "sana_wm_ros.critics": [
-            "goal_pose = sana_wm_ros.planning.critics.goal_pose:GoalPoseCritic",
-            "progress = sana_wm_ros.planning.critics.progress:ProgressCritic",
-            "collision = sana_wm_ros.planning.critics.collision:CollisionCritic",
-            "clearance = sana_wm_ros.planning.critics.clearance:ClearanceCritic",
-            "smoothness = sana_wm_ros.planning.critics.smoothness:SmoothnessCritic",
-            "control_effort = sana_wm_ros.planning.critics.control_effort:ControlEffortCritic",
-            "uncertainty = sana_wm_ros.planning.critics.uncertainty:UncertaintyCritic",
+            "goal_pose = sana_wm_ros.planning.critics.goal_pose:GoalPose",
+            "progress = sana_wm_ros.planning.critics.progress:Progress",
+            "collision = sana_wm_ros.planning.critics.collision:Collision",
+            "clearance = sana_wm_ros.planning.critics.clearance:Clearance",
+            "smoothness = sana_wm_ros.planning.critics.smoothness:Smoothness",
+            "control_effort = sana_wm_ros.planning.critics.control_effort:ControlEffort",
+            "uncertainty = sana_wm_ros.planning.critics.uncertainty:Uncertainty",
         ],
     },
 )

@@ -32,30 +32,35 @@ if [[ -n ${ROS_DISTRO:-} ]]; then
     fi
 fi
 
-key="$({ cat requirements/*.lock setup.py sana_wm_ros/__init__.py "${BASH_SOURCE[0]}"
-         echo "$root $ros"; "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; } | sha256sum | cut -c1-20)"
+hash_of() { sha256sum | cut -c1-20; }
+needs="$({ cat requirements/*.lock; echo "$root $ros"; "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; } | hash_of)"
+key="$needs $(cat setup.py sana_wm_ros/__init__.py | hash_of)"
 if [[ -f $venv/ready && $(cat "$venv/ready") == "$key" ]]; then exit 0; fi
 
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
     fail "'$python' cannot make virtual environments: apt install python3-venv (or python3.X-venv for another version)"
 began=$SECONDS
-rm -f "$venv/ready"
-if [[ $ros == wheels ]]; then
-    if [[ $(uname -m) != x86_64 ]]; then
-        fail "the ROS wheels are for x86-64 only; on $(uname -m) install ROS 2 (Jazzy or later) and source it first"
+pip() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "$@"; }
+
+install_pins() {
+    if [[ $ros == wheels ]]; then
+        [[ $(uname -m) == x86_64 ]] ||
+            fail "the ROS wheels are for x86-64; on $(uname -m) install ROS 2 (Jazzy or later) and source it first"
+        say "installing pinned dependencies and the ROS 2 wheels into $venv (once; needs the network)"
+        "$python" -m venv --clear "$venv"
+        pip -r requirements/base.lock -r requirements/ros.lock
+    else
+        say "installing pinned dependencies into $venv beside the sourced ROS 2 $ros (once; needs the network)"
+        "$python" -m venv --clear --system-site-packages "$venv"
+        # ROS's compiled messages fit the numpy that they were built with, and its OpenCV fits that numpy.
+        grep -vE '^(numpy|opencv-python-headless)==' requirements/base.lock > "$venv/base.lock"
+        echo "numpy==$("$python" -c 'import numpy; print(numpy.__version__)')" >> "$venv/base.lock"
+        pip -r "$venv/base.lock"
     fi
-    say "installing pinned dependencies and the ROS 2 wheels into $venv (once; needs the network)"
-    "$python" -m venv --clear "$venv"
-    pins=(-r requirements/base.lock -r requirements/ros.lock)
-else
-    say "installing pinned dependencies into $venv, ROS 2 $ros as it is sourced (once; needs the network)"
-    "$python" -m venv --clear --system-site-packages "$venv"
-    grep -vE '^(numpy|opencv-python-headless)==' requirements/base.lock > "$venv/without_ros.lock"
-    echo "numpy==$("$python" -c 'import numpy; print(numpy.__version__)')" >> "$venv/without_ros.lock"
-    pins=(-r "$venv/without_ros.lock")
-fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${pins[@]}"
-# Editable and installed: entry points (critics, commands) are found through the metadata.
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+}
+
+[[ -f $venv/ready && $(cut -d' ' -f1 "$venv/ready") == "$needs" ]] || { rm -f "$venv/ready"; install_pins; }
+# Editable, but installed: critics and commands are found through the package's metadata.
+pip --no-deps --no-build-isolation --editable .
 echo "$key" > "$venv/ready"
 say "ready after $((SECONDS - began)) s"

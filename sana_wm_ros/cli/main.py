@@ -18,7 +18,8 @@ VERBS = {
     "info": "Say what a model folder or a bag holds, or what this machine has.",
     "benchmark": "Measure and write JSON: rollouts, node overhead.",
     "record-sim": "Record drives through simulated buildings as bags or episodes.",
-    "train": "Train a model from recorded drives.",
+    "train": "Train the autoencoder, then the world model, from recorded drives.",
+    "export": "Write a training run as a model folder, measured, with its card.",
 }
 
 # What bad input raises throughout the package; the messages name the input and say what to do.

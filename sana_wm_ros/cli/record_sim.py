@@ -16,17 +16,27 @@ class Format(str, Enum):
     bag = "bag"
 
 
+class Drive(str, Enum):
+    """The robot's kinematics."""
+
+    differential = "differential"
+    ackermann = "ackermann"
+
+
 def record_sim(
     out: Annotated[Path, typer.Option(help="Folder to write to; a second run goes on where the first was.")],
     episodes: Annotated[int, typer.Option(min=1, help="How many drives, on consecutive seeds.")] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first drive.")] = 0,
-    family: Annotated[str, typer.Option(help="Kind of buildings.")] = "lab",
-    format: Annotated[Format, typer.Option(help="Episodes for training, or bags like a robot's.")] = Format.episodes,
+    family: Annotated[str, typer.Option(help="Kind of buildings: lab (plain) or varied (patterns).")] = "lab",
+    format: Annotated[
+        Format, typer.Option(help="Episodes for training, or bags like a robot's.")
+    ] = Format.episodes,
     seconds: Annotated[float, typer.Option(min=1.0, help="Length of a whole drive.")] = 60.5,
     workers: Annotated[int, typer.Option(min=1, help="Processes that record episodes; one per core.")] = 1,
     driver: Annotated[
         str | None, typer.Option(help="tour, revisit, look_away, bump, careless or wander; none: a mix.")
     ] = None,
+    drive: Annotated[Drive, typer.Option(help="What moves the robot.")] = Drive.differential,
     open_loop: Annotated[
         bool | None, typer.Option(help="Whether the driver never reacts; none: as the seed draws.")
     ] = None,
@@ -34,12 +44,15 @@ def record_sim(
     height: Annotated[int | None, typer.Option(help="Picture height; 64 in episodes, 128 in bags.")] = None,
     storage: Annotated[str, typer.Option(help="Bags: mcap, sqlite3 or ros1.")] = "mcap",
     coding: Annotated[str, typer.Option(help="Bags: pictures as jpeg, png or raw.")] = "jpeg",
-    name: Annotated[str | None, typer.Option(help="Bags: name of a single bag; none: family and seed.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Bags: name of a single bag; none: family and seed.")
+    ] = None,
 ) -> None:
     """Record drives of a simulated robot through buildings drawn from seeds."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from sana_wm_ros.planning.types import Robot
     from sana_wm_ros.simulation.bags import BagConfig, record_bag
     from sana_wm_ros.simulation.dataset import record_dataset
     from sana_wm_ros.simulation.drive import DriveConfig
@@ -47,45 +60,42 @@ def record_sim(
     console = Console()
     columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
     size = (96, 64) if format is Format.episodes else (192, 128)
-    try:
-        config = DriveConfig(
-            family=family,
-            seconds=seconds,
-            driver=driver,
-            open_loop=open_loop,
-            width=width or size[0],
-            height=height or size[1],
-        )
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task("drives", total=episodes)
-            if format is Format.episodes:
-                totals = record_dataset(
-                    out,
-                    first_seed=first_seed,
-                    episodes=episodes,
-                    config=config,
-                    workers=workers,
-                    on_episode=lambda seed: bar.advance(task),
-                )
-                said = (
-                    f"{out}: {totals.episodes} drives, {totals.hours:.2f} h; {totals.open_loop} open loop, "
-                    f"{totals.open_loop_with_contact} of them ending in a contact"
-                )
-            else:
-                if name is not None and episodes > 1:
-                    raise ValueError(f"one name cannot serve {episodes} bags; leave --name away")
-                bag_config = BagConfig(drive=config, storage=storage, coding=coding)  # type: ignore[arg-type]
-                for seed in range(first_seed, first_seed + episodes):
-                    path = out / (name or f"{family}_{seed}")
-                    if storage == "ros1":
-                        path = path.with_name(f"{path.name}.bag")
-                    if not path.exists():
-                        record_bag(path, seed, bag_config)
-                    bar.advance(task)
-                said = f"{out}: {episodes} {'bag' if episodes == 1 else 'bags'}"
-    except (ValueError, ImportError, RuntimeError) as error:
-        console.print(f"[red]{error}")
-        raise typer.Exit(2) from error
+    config = DriveConfig(
+        family=family,
+        seconds=seconds,
+        driver=driver,
+        open_loop=open_loop,
+        robot=Robot(drive=drive.value),
+        width=width or size[0],
+        height=height or size[1],
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("drives", total=episodes)
+        if format is Format.episodes:
+            totals = record_dataset(
+                out,
+                first_seed=first_seed,
+                episodes=episodes,
+                config=config,
+                workers=workers,
+                on_episode=lambda seed: bar.advance(task),
+            )
+            said = (
+                f"{out}: {totals.episodes} drives, {totals.hours:.2f} h; {totals.open_loop} open loop, "
+                f"{totals.open_loop_with_contact} of them ending in a contact"
+            )
+        else:
+            if name is not None and episodes > 1:
+                raise ValueError(f"one name cannot serve {episodes} bags; leave --name away")
+            bag_config = BagConfig(drive=config, storage=storage, coding=coding)  # type: ignore[arg-type]
+            for seed in range(first_seed, first_seed + episodes):
+                path = out / (name or f"{family}_{seed}")
+                if storage == "ros1":
+                    path = path.with_name(f"{path.name}.bag")
+                if not path.exists():
+                    record_bag(path, seed, bag_config)
+                bar.advance(task)
+            said = f"{out}: {episodes} {'bag' if episodes == 1 else 'bags'}"
     console.print(said)
 
 

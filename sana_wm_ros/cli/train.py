@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer
+    from sana_wm_ros.training.schedule import Schedule
+    from sana_wm_ros.training.world_model_trainer import WorldModelTrainer
 
 
 class Stage(str, Enum):
@@ -25,10 +32,11 @@ def train(
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.1, help="training time at most")] = None,
     steps: Annotated[int, typer.Option(min=1, help="optimiser steps at most")] = 1_000_000,
-    batch: Annotated[int | None, typer.Option(min=1, help="groups or clips per step")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="groups, or latent frames, per step")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-7, max=1.0)] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
+    drives: Annotated[int | None, typer.Option(min=1, help="world-model: use only the first so many drives")] = None,
     quiet: Annotated[bool, typer.Option(help="one line a minute instead of a progress bar")] = False,
 ) -> None:
     """Train the autoencoder or the world model; resumable, with curves in the run folder."""
@@ -39,59 +47,108 @@ def train(
 
     console = Console()
     torch.set_num_threads(threads)
-    schedule = Schedule(steps=steps, minutes=minutes)
-    overrides = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
-    settings = {name: value for name, value in overrides.items() if value is not None}
     try:
+        schedule = Schedule(steps=steps, minutes=minutes)
         if stage is Stage.AUTOENCODER:
-            from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
-
-            trainer = AutoencoderTrainer(AutoencoderTraining(**settings), schedule, data, out)
+            settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
+            trainer: Any = _autoencoder_trainer(settings, schedule, data, out)
         else:
-            raise typer.BadParameter("not there yet")
+            settings = {"frames_per_step": batch, "learning_rate": learning_rate, "seed": seed}
+            trainer = _world_model_trainer(settings, schedule, data, out, init, drives, console)
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error
     _run(trainer, console, quiet)
 
 
-def _run(trainer: object, console: object, quiet: bool) -> None:
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _autoencoder_trainer(
+    settings: dict[str, Any], schedule: Schedule, data: list[Path], out: Path
+) -> AutoencoderTrainer:
+    from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
+
+    return AutoencoderTrainer(AutoencoderTraining(**_given(settings)), schedule, data, out)
+
+
+def _world_model_trainer(
+    settings: dict[str, Any],
+    schedule: Schedule,
+    data: list[Path],
+    out: Path,
+    init: Path | None,
+    drives: int | None,
+    console: Console,
+) -> WorldModelTrainer:
+    from rich.progress import Progress
+
+    from sana_wm_ros.training.export import autoencoder_of_run, keep_autoencoder, kept_autoencoder
+    from sana_wm_ros.training.latents import load_drives
+    from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
+
+    training = WorldModelTraining(**_given(settings))
+    start_from = None
+    autoencoder = kept_autoencoder(out)
+    if autoencoder is None:
+        if init is None:
+            raise ValueError("a new world model needs --init: an autoencoder's run folder, or a model folder")
+        if (init / "model.safetensors").exists():
+            from dataclasses import replace
+
+            from sana_wm_ros.world_model.checkpoint import load_model
+
+            model = load_model(init)
+            autoencoder = model.autoencoder
+            training = replace(training, model=model.transformer.config, heads=model.heads.config)
+            parts = {"transformer": model.transformer, "heads": model.heads}
+            start_from = {f"{k}.{n}": v for k, part in parts.items() for n, v in part.state_dict().items()}
+        else:
+            autoencoder = autoencoder_of_run(init)
+        keep_autoencoder(autoencoder, out)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("encoding drives", total=None)
+        encoded = load_drives(
+            autoencoder,
+            data,
+            out.parent / "latents",
+            limit=drives,
+            on_drive=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(f"{len(encoded)} drives, {sum(map(len, encoded)) / 7200:.1f} h")
+    return WorldModelTrainer(training, schedule, autoencoder, encoded, out, start_from=start_from)
+
+
+def _run(trainer: Any, console: Console, quiet: bool) -> None:
     """Run a trainer with a progress bar, or with one line a minute where nobody watches."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     from sana_wm_ros.training.guard import TrainingDiverged
 
-    assert isinstance(console, Console)
-    bar = Progress(
-        TextColumn("step {task.fields[step]}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[text]}"),
-        console=console,
-        disable=quiet or not console.is_terminal,
-    )
-    last_line = [0.0]
+    columns = (TextColumn("step {task.fields[step]}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    text_column = TextColumn("{task.fields[text]}")
+    bar = Progress(*columns, text_column, console=console, disable=quiet or not console.is_terminal)
+    last_line = trainer.elapsed_s
 
-    def show(current: object, values: dict[str, float]) -> None:
+    def show(current: Any, values: dict[str, float]) -> None:
+        nonlocal last_line
         text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        done = current.schedule.progress(current.step, current.elapsed_s)  # type: ignore[attr-defined]
-        bar.update(task, completed=done, step=current.step, text=text)  # type: ignore[attr-defined]
-        elapsed = current.elapsed_s  # type: ignore[attr-defined]
-        if bar.disable and elapsed - last_line[0] >= 60.0:
-            last_line[0] = elapsed
-            console.print(f"step {current.step}  {100 * done:.1f} %  {elapsed / 60:.1f} min  {text}")  # type: ignore[attr-defined]
+        done = current.schedule.progress(current.step, current.elapsed_s)
+        bar.update(task, completed=done, step=current.step, text=text)
+        if bar.disable and current.elapsed_s - last_line >= 60.0:
+            last_line = current.elapsed_s
+            console.print(f"step {current.step}  {100 * done:.1f} %  {last_line / 60:.1f} min  {text}", soft_wrap=True)
 
     with bar:
-        task = bar.add_task("train", total=1.0, step=0, text="")
+        task = bar.add_task("train", total=1.0, step=trainer.step, text="")
         try:
-            trainer.run(show)  # type: ignore[attr-defined]
+            trainer.run(show)
         except KeyboardInterrupt:
-            trainer.save()  # type: ignore[attr-defined]
+            trainer.save()
             console.print("Stopped and saved; the same command goes on from here.")
             return
         except TrainingDiverged as error:
             console.print(f"[red]{error}[/red]")
             raise typer.Exit(1) from error
-    console.print(f"Done: {trainer.folder.path} (curves.png, metrics.jsonl, state.pt)")  # type: ignore[attr-defined]
+    console.print(f"Done: {trainer.folder.path} (curves.png, metrics.jsonl, state.pt)")

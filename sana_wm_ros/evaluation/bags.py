@@ -1,4 +1,4 @@
-"""Read rosbag2 (mcap, sqlite3) and ROS 1 bags without ROS, message by message, with errors that say what to do."""
+"""Read rosbag2 (mcap, sqlite3) and ROS 1 bags without ROS; errors name the bag and say what to do."""
 
 from __future__ import annotations
 
@@ -65,6 +65,19 @@ class Bag:
         except (AnyReaderError, ValueError, IndexError) as error:
             raise BadBag(f"{self.path}: broken in the middle ({error}); record it again") from error
 
+    def serialized(self, names: set[str]) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, recording time in ns, message as ROS 2 serialises it) of the named topics."""
+        wanted = [connection for connection in self._reader.connections if connection.topic in names]
+        if not wanted:
+            return
+        store = get_typestore(Stores.ROS2_JAZZY)
+        try:
+            for connection, time_ns, raw in self._reader.messages(wanted):
+                data = bytes(raw) if self._reader.is2 else bytes(store.ros1_to_cdr(raw, connection.msgtype))
+                yield connection.topic, time_ns, data
+        except (AnyReaderError, ValueError, IndexError, KeyError) as error:
+            raise BadBag(f"{self.path}: broken in the middle ({error}); record it again") from error
+
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[Bag]:
@@ -72,7 +85,9 @@ def open_bag(path: Path) -> Iterator[Bag]:
     if not path.exists():
         raise BadBag(f"{path}: no such bag")
     if path.is_dir() and not (path / "metadata.yaml").is_file():
-        raise BadBag(f"{path}: no metadata.yaml; the recording was not finished, or this is not a bag's folder")
+        raise BadBag(
+            f"{path}: no metadata.yaml; the recording was not finished, or this is not a bag's folder"
+        )
     try:
         reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from sana_wm_ros.evaluation.clearance_check import CLEARANCE_GUESSES, ClearanceCheck
 from sana_wm_ros.evaluation.imagination_check import BASELINES, MODEL, ImaginationCheck
 from sana_wm_ros.evaluation.metrics import Floats
 from sana_wm_ros.evaluation.planner_facts import PlannerFacts, Span, percentiles
@@ -28,21 +29,49 @@ def psnr_chart(check: ImaginationCheck) -> str:
     lead = check.lead_F
     if np.isfinite(check.ceiling_db):
         axis.axhline(check.ceiling_db, color=FAINT, linewidth=0.9)
-        axis.text(lead[-1], check.ceiling_db, "best the autoencoder allows ", va="bottom", ha="right", fontsize=8.5, color=FAINT)
+        axis.text(
+            lead[-1],
+            check.ceiling_db,
+            "best the autoencoder allows ",
+            va="bottom",
+            ha="right",
+            fontsize=8.5,
+            color=FAINT,
+        )
     for name in BASELINES:
-        axis.plot(lead, check.psnr[name], color=BLUE, linewidth=1.4, linestyle=_BASELINE_STYLES[name], label=name)
+        axis.plot(
+            lead, check.psnr[name], color=BLUE, linewidth=1.4, linestyle=_BASELINE_STYLES[name], label=name
+        )
     axis.plot(lead, check.psnr[MODEL], color=ACCENT, linewidth=2.4, label="imagined")
     if check.believable_s > 0:
         axis.axvspan(0, check.believable_s, color=ACCENT, alpha=0.08, linewidth=0)
-    axis.set_xscale("symlog", base=2, linthresh=1)
-    ticks = [t for t in (0.5, 1, 2, 4, 8, 16, 32, 60) if t <= lead[-1]]
-    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axis.set_xticks([], minor=True)
-    axis.set_xlim(lead[0], lead[-1])
-    axis.set_xlabel("seconds ahead", color=FAINT)
+    _lead_axis(axis, lead)
     axis.set_ylabel("PSNR, dB (higher is closer)", color=FAINT)
     axis.legend(frameon=False, fontsize=9, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0))
     return _svg(figure)
+
+
+def clearance_chart(check: ClearanceCheck) -> str:
+    """Mean error of the free distance over seconds ahead: the imagination's and two guesses'."""
+    figure, axis = _canvas(height=2.7)
+    styles = dict(zip(CLEARANCE_GUESSES[1:], ((0, (1, 1.5)), (0, (7, 2, 1, 2))), strict=True))
+    for name, style in styles.items():
+        axis.plot(check.lead_F, check.error[name], color=BLUE, linewidth=1.4, linestyle=style, label=name)
+    axis.plot(check.lead_F, check.error["imagined"], color=ACCENT, linewidth=2.4, label="imagined")
+    _lead_axis(axis, check.lead_F)
+    axis.set_ylim(bottom=0)
+    axis.set_ylabel("mean error, m (lower is better)", color=FAINT)
+    axis.legend(frameon=False, fontsize=9, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0))
+    return _svg(figure)
+
+
+def _lead_axis(axis: Axes, lead_F: Floats) -> None:
+    axis.set_xscale("symlog", base=2, linthresh=1)
+    ticks = [t for t in (0.5, 1, 2, 4, 8, 16, 32, 60) if t <= lead_F[-1]]
+    axis.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axis.set_xticks([], minor=True)
+    axis.set_xlim(lead_F[0], lead_F[-1])
+    axis.set_xlabel("seconds ahead", color=FAINT)
 
 
 def latency_chart(latencies_s: Floats, configured_rate_hz: float) -> str:
@@ -58,7 +87,9 @@ def latency_chart(latencies_s: Floats, configured_rate_hz: float) -> str:
             axis.text(value, top * heights[name], f" {name} {value:.0f} ms", va="top", fontsize=9, color=INK)
     if np.isfinite(configured_rate_hz) and configured_rate_hz > 0:
         axis.axvline(1e3 / configured_rate_hz, color=_LEVEL_COLOURS[2], linewidth=1.3, linestyle=(0, (3, 2)))
-        axis.text(1e3 / configured_rate_hz, top * 0.6, " period ", va="top", fontsize=9, color=_LEVEL_COLOURS[2])
+        axis.text(
+            1e3 / configured_rate_hz, top * 0.6, " period ", va="top", fontsize=9, color=_LEVEL_COLOURS[2]
+        )
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlim(left=0)
     axis.margins(x=0.12)
@@ -101,7 +132,13 @@ def shares_chart(facts: PlannerFacts) -> str:
             colour = _SHARES[rank % len(_SHARES)]
             label = facts.critic_names[index] if part is costs else None
             axis.fill_between(
-                facts.critic_times_T, base, base + part[:, index], color=colour, linewidth=0, label=label, step="post"
+                facts.critic_times_T,
+                base,
+                base + part[:, index],
+                color=colour,
+                linewidth=0,
+                label=label,
+                step="post",
             )
             base = base + part[:, index]
     axis.axhline(0, color=INK, linewidth=0.8)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sana_wm_ros.evaluation.bags import BadBag, Bag, Topic, open_bag, stamp_s
+from sana_wm_ros.evaluation.clearance_check import MeasuredClearance, sector_minimum
 from sana_wm_ros.evaluation.imagination_check import Drive
 from sana_wm_ros.evaluation.metrics import Floats
 from sana_wm_ros.evaluation.pictures import rgb_picture
@@ -47,6 +48,7 @@ class RecordedDrive:
     duration_s: float
     counts: dict[str, int]
     notes: list[str]
+    measured: MeasuredClearance | None = None
 
 
 def read_drive(path: Path, spec: ModelSpec, given: DriveInput | None = None) -> RecordedDrive:
@@ -58,7 +60,9 @@ def read_drive(path: Path, spec: ModelSpec, given: DriveInput | None = None) -> 
         notes = [f"pictures from {image.name}, odometry from {odometry.name}"]
         buffer = ObservationBuffer(spec, _extrinsics(bag, image, odometry, given, notes))
         info = bag.find(("sensor_msgs/msg/CameraInfo",))
-        names = {image.name, odometry.name} | ({info.name} if info else set())
+        scan = bag.find(("sensor_msgs/msg/LaserScan",), ending="scan")
+        names = {topic.name for topic in (image, odometry, info, scan) if topic is not None}
+        scans: list[tuple[float, Floats]] = []
         pieces: list[list[NewFrames]] = []
         stamped: list[tuple[float, float, float, float]] = []
         for name, msgtype, _, message in bag.messages(names):
@@ -69,6 +73,8 @@ def read_drive(path: Path, spec: ModelSpec, given: DriveInput | None = None) -> 
                 buffer.add_image(stamp_s(message), picture)
             elif name == odometry.name:
                 stamped += _add_odometry(buffer, message)
+            elif scan is not None and name == scan.name:
+                scans += _sectors(message, spec)
             else:
                 _set_camera(buffer, message, notes)
             taken = buffer.take()
@@ -83,7 +89,27 @@ def read_drive(path: Path, spec: ModelSpec, given: DriveInput | None = None) -> 
             duration_s=bag.duration_s,
             counts=dict(Counter(buffer.counts)),
             notes=notes,
+            measured=_measured(scans, spec),
         )
+
+
+def _sectors(message: Any, spec: ModelSpec) -> list[tuple[float, Floats]]:
+    """A scan as clearance by sector, where it was taken about the robot's own axes."""
+    if message.header.frame_id.rpartition("/")[2] not in ("base_link", "base_footprint"):
+        return []  # a scanner mounted elsewhere measures from another centre
+    ranges = np.asarray(message.ranges, dtype=np.float64)
+    angles = message.angle_min + message.angle_increment * np.arange(len(ranges))
+    return [(stamp_s(message), sector_minimum(ranges, angles, spec.sectors, spec.max_range_m))]
+
+
+def _measured(scans: list[tuple[float, Floats]], spec: ModelSpec) -> MeasuredClearance | None:
+    if not scans:
+        return None
+    return MeasuredClearance(
+        stamps_T=np.array([stamp for stamp, _ in scans]),
+        clearance_TK=np.stack([clearance for _, clearance in scans]),
+        max_range_m=spec.max_range_m,
+    )
 
 
 def _needed(bag: Bag, msgtypes: tuple[str, ...], name: str | None, what: str) -> Topic:
@@ -102,9 +128,7 @@ def _add_odometry(buffer: ObservationBuffer, message: Any) -> list[tuple[float, 
     except ValueError:
         yaw = float("nan")  # the buffer refuses and counts it
     pose_3 = np.array([pose.position.x, pose.position.y, yaw])
-    buffer.add_odometry(
-        stamp_s(message), pose_3, np.array([twist.linear.x, twist.linear.y, twist.angular.z])
-    )
+    buffer.add_odometry(stamp_s(message), pose_3, np.array([twist.linear.x, twist.linear.y, twist.angular.z]))
     return [(stamp_s(message), *pose_3.tolist())] if np.isfinite(pose_3).all() else []
 
 
@@ -161,9 +185,13 @@ def _extrinsics(bag: Bag, image: Topic, odometry: Topic, given: DriveInput, note
     return base_to_optical(given.camera_xyz_m, given.camera_rpy_rad)
 
 
-def _longest(path: Path, pieces: list[list[NewFrames]], intrinsics: Intrinsics | None, notes: list[str]) -> Drive:
+def _longest(
+    path: Path, pieces: list[list[NewFrames]], intrinsics: Intrinsics | None, notes: list[str]
+) -> Drive:
     if not pieces or intrinsics is None:
-        raise BadBag(f"{path}: no picture could be given a pose; do the stamps of pictures and odometry overlap?")
+        raise BadBag(
+            f"{path}: no picture could be given a pose; do the stamps of pictures and odometry overlap?"
+        )
     longest = max(pieces, key=lambda piece: sum(len(part.stamps_T) for part in piece))
     if len(pieces) > 1:
         notes.append(f"the recording falls into {len(pieces)} stretches by gaps; the longest one was checked")

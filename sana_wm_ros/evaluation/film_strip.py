@@ -157,7 +157,8 @@ def _common_size(rows: Sequence[FilmRow], columns: int) -> tuple[int, int]:
     for row in rows:
         if len(row.frames) != columns or len(row.notes) not in (0, columns):
             raise ValueError(
-                f"row '{row.label}' has {len(row.frames)} frames and {len(row.notes)} notes, expected {columns}"
+                f"row '{row.label}' has {len(row.frames)} frames and {len(row.notes)} notes, "
+                f"expected {columns}"
             )
     sizes = {frame.shape for row in rows for frame in row.frames if frame is not None}
     if not sizes:

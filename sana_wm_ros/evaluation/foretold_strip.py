@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from sana_wm_ros.evaluation.film_strip import FilmRow, Picture, film_strip
-from sana_wm_ros.evaluation.imagination_check import MODEL, Foretelling
+from sana_wm_ros.evaluation.imagination_check import BASELINES, MODEL, Foretelling
 
-_ROWS = (MODEL, "last frame", "nearest view")
+_ROWS = (MODEL, *BASELINES)
 _ROUND_LEADS_S = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 60.0)
 
 
@@ -27,7 +27,9 @@ def foretold_strip(foretelling: Foretelling, leads_s: Sequence[float], *, tile_w
         pictures = foretelling.guesses[name]
         frames = [None, *(None if i is None else pictures[i] for i in reached)]
         notes = ["", *("" if i is None else f"{foretelling.psnr[name][i]:.1f} dB" for i in reached)]
-        closest = {c + 1 for c, i in enumerate(reached) if i is not None and _is_closest(foretelling, name, i)}
+        closest = {
+            c + 1 for c, i in enumerate(reached) if i is not None and _is_closest(foretelling, name, i)
+        }
         rows.append(FilmRow(label=name, frames=frames, notes=notes, accents=frozenset(closest)))
     headings: list[float | str] = ["now", *(float(lead) for lead in leads_s)]
     return film_strip(rows, headings, tile_width=tile_width, corner=f"at {foretelling.start_s:.0f} s")

@@ -28,7 +28,7 @@ def hardware_facts() -> dict[str, Any]:
 
 
 def version_facts() -> dict[str, str]:
-    """Versions of this package, Python, torch and what messages pass through; absent packages are left out."""
+    """Versions of this package, Python, torch and what messages pass through, as far as installed."""
     found = {"sana_wm_ros": __version__, "python": platform.python_version(), "torch": torch.__version__}
     for name in _PACKAGES:
         try:

@@ -27,7 +27,9 @@ def mean_view(seen_MHWC: Pictures) -> Pictures:
     return np.asarray(np.rint(seen_MHWC.astype(np.float64).mean(axis=0)), dtype=np.uint8)
 
 
-def nearest_view(poses_M44: Floats, poses_T44: Floats, *, metres_per_radian: float = 1.0) -> NDArray[np.int64]:
+def nearest_view(
+    poses_M44: Floats, poses_T44: Floats, *, metres_per_radian: float = 1.0
+) -> NDArray[np.int64]:
     """Index of the seen view whose camera pose is nearest to each asked one, shape (T,).
 
     Distance is the root of position squared plus the view's angle squared, an angle of one radian
@@ -42,7 +44,7 @@ def nearest_view(poses_M44: Floats, poses_T44: Floats, *, metres_per_radian: flo
 
 
 def mean_of_known(values: Floats, axis: int = 0) -> Floats:
-    """Mean over ``axis`` of all values but NaN; NaN where there is none (an empty slice is no accident here)."""
+    """Mean over ``axis`` of all values but NaN; NaN where there is none."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0.0).sum(axis=axis)
     count = known.sum(axis=axis)

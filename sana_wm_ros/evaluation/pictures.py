@@ -42,7 +42,9 @@ def rgb_picture(message: Any, msgtype: str) -> NDArray[np.uint8]:
         gray = _pixels(message, 1, ">u2" if message.is_bigendian else "<u2") >> 8
         return np.repeat(gray.astype(np.uint8), 3, axis=2)
     if message.encoding not in _TO_RGB:
-        raise ValueError(f"pictures are encoded as '{message.encoding}'; expected one of {', '.join(_TO_RGB)}")
+        raise ValueError(
+            f"pictures are encoded as '{message.encoding}'; expected one of {', '.join(_TO_RGB)}"
+        )
     channels, conversion = _TO_RGB[message.encoding]
     pixels = _pixels(message, channels, "u1")
     rgb = pixels if conversion is None else cv2.cvtColor(pixels, conversion)

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon
 from matplotlib.patheffects import Stroke
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from sana_wm_ros.evaluation.colours import CHOSEN_RGB, CONTACT_RGB, cost_colours, cost_range, scale_colours
@@ -25,6 +23,7 @@ Floats = NDArray[np.float64]
 
 _INK, _FAINT, _GRID = "#20242c", "#8a92a0", "#e7e9ee"
 _CLEAR = "#4c9be8"
+_TILE_INCHES = 4.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +50,31 @@ class PlanScene:
     title: str = ""
 
 
-def plan_picture(scenes: list[PlanScene], *, columns: int = 3, tile_inches: float = 4.2) -> bytes:
-    """Draw moments side by side on one common cost-free scale each; returns PNG bytes."""
+def plan_picture(scenes: list[PlanScene], *, columns: int = 3, dpi: int = 150) -> bytes:
+    """Draw moments side by side, each with its own scale and costs; returns PNG bytes."""
     if not scenes:
         raise ValueError("no planning moment to draw")
     columns = min(columns, len(scenes))
     rows = -(-len(scenes) // columns)
-    figure = Figure(figsize=(columns * tile_inches, rows * tile_inches * 1.02), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis, scene in zip(axes, scenes, strict=False):
+    width, height = columns * _TILE_INCHES, rows * _TILE_INCHES
+    figure = Figure(figsize=(width, height))
+    for number, scene in enumerate(scenes):
+        row, column = divmod(number, columns)
+        # Placed by hand: a layout engine takes longer than all the drawing.
+        left, bottom = column * _TILE_INCHES + 0.46, (rows - 1 - row) * _TILE_INCHES + 0.42
+        side = _TILE_INCHES - 0.98
+        axis = figure.add_axes((left / width, bottom / height, side / width, side / height))
         draw_scene(axis, scene)
-    for axis in axes[len(scenes) :]:
-        axis.set_visible(False)
+        if scene.costs_N is not None and np.isfinite(scene.costs_N).any():
+            bar_box = (
+                (left + side + 0.07) / width,
+                (bottom + 0.5) / height,
+                0.09 / width,
+                (side - 1.0) / height,
+            )
+            _draw_colour_bar(figure.add_axes(bar_box), scene.costs_N)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 6})
     return buffer.getvalue()
 
 
@@ -155,19 +165,23 @@ def _draw_candidates(axis: Axes, scene: PlanScene) -> None:
         contact = scene.contacts[index] if scene.contacts else np.zeros(len(path), dtype=bool)
         segments = np.stack([path[:-1], path[1:]], axis=1)
         shade = np.where(contact[1:, None], np.array(CONTACT_RGB) / 255.0, colours[index][None])
-        axis.add_collection(LineCollection(list(segments), colors=shade, linewidths=1.3, alpha=0.85, zorder=4 + rank * 1e-3))
-    if np.isfinite(costs).any():
-        _add_colour_bar(axis, costs)
+        axis.add_collection(
+            LineCollection(list(segments), colors=shade, linewidths=1.3, alpha=0.85, zorder=4 + rank * 1e-3)
+        )
 
 
-def _add_colour_bar(axis: Axes, costs_N: Floats) -> None:
+def _draw_colour_bar(axis: Axes, costs_N: Floats) -> None:
     low, high = cost_range(costs_N)
-    colormap = ListedColormap((scale_colours(np.linspace(0.0, 1.0, 128)) / 255.0).tolist())
-    owner: Any = axis.figure
-    bar = owner.colorbar(ScalarMappable(Normalize(low, high), colormap), ax=axis, shrink=0.62, pad=0.015, aspect=26)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=_FAINT, labelsize=8, length=0)
-    bar.set_label("cost, lower is better", fontsize=8, color=_FAINT)
+    shades = scale_colours(np.linspace(0.0, 1.0, 128))[:, None]
+    axis.imshow(shades, aspect="auto", origin="lower", extent=(0.0, 1.0, low, high))
+    axis.yaxis.tick_right()
+    axis.yaxis.set_label_position("right")
+    axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axis.set_xticks([])
+    axis.tick_params(colors=_FAINT, labelsize=8, length=0, pad=2)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    axis.set_ylabel("cost, lower is better", fontsize=8, color=_FAINT)
 
 
 def _draw_chosen(axis: Axes, scene: PlanScene) -> None:
@@ -178,12 +192,16 @@ def _draw_chosen(axis: Axes, scene: PlanScene) -> None:
         return
     colour = tuple(channel / 255.0 for channel in CHOSEN_RGB)
     casing = [Stroke(linewidth=5.6, foreground="white"), Stroke(linewidth=3.4, foreground=colour)]
-    axis.plot(*plan[:, :2].T, color=colour, linewidth=3.4, path_effects=casing, solid_capstyle="round", zorder=6)
+    axis.plot(
+        *plan[:, :2].T, color=colour, linewidth=3.4, path_effects=casing, solid_capstyle="round", zorder=6
+    )
 
 
 def _draw_goal(axis: Axes, scene: PlanScene) -> None:
     if scene.goal_xy is not None:
-        axis.plot(*scene.goal_xy, marker="*", markersize=17, color="#d6a400", markeredgecolor="white", zorder=7)
+        axis.plot(
+            *scene.goal_xy, marker="*", markersize=17, color="#d6a400", markeredgecolor="white", zorder=7
+        )
 
 
 def _draw_robot(axis: Axes, scene: PlanScene) -> None:
@@ -199,9 +217,20 @@ def _draw_scale_bar(axis: Axes) -> None:
     length = scale_bar_length(right - left)
     start = left + 0.04 * (right - left)
     height = bottom + 0.045 * (top - bottom)
-    axis.plot([start, start + length], [height, height], color=_INK, linewidth=2.4, solid_capstyle="butt", zorder=10)
+    axis.plot(
+        [start, start + length], [height, height], color=_INK, linewidth=2.4, solid_capstyle="butt", zorder=10
+    )
     label = f"{length:g} m"
-    axis.text(start + length / 2, height + 0.012 * (top - bottom), label, ha="center", va="bottom", fontsize=8.5, color=_INK, zorder=10)
+    axis.text(
+        start + length / 2,
+        height + 0.012 * (top - bottom),
+        label,
+        ha="center",
+        va="bottom",
+        fontsize=8.5,
+        color=_INK,
+        zorder=10,
+    )
 
 
 def scale_bar_length(width_m: float) -> float:

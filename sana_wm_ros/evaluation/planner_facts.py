@@ -1,7 +1,8 @@
-"""The facts of a planner's run in numbers: rate, latency, lateness, stops with their reasons, critics' shares."""
+"""The facts of a planner's run in numbers: rate, latency, lateness, stops and their reasons, shares."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ LEVELS = {0: "ok", 1: "warning", 2: "error", 3: "stale"}
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A stretch of time in which one status said the same."""
+    """A stretch of time in which one status said the same; seconds after the run's start."""
 
     start_s: float
     end_s: float
@@ -22,12 +23,17 @@ class Span:
     level: int
     message: str
 
+    @property
+    def duration_s(self) -> float:
+        """How long it said so."""
+        return self.end_s - self.start_s
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerFacts:
     """What the charts and the summary are made from; times are seconds after ``start_s``.
 
-    latencies_s: planning time of each plan that diagnostics spoke of. configured_rate_hz: NaN if unsaid.
+    latencies_s: duration of each planning cycle that diagnostics tell of. configured_rate_hz: NaN if unsaid.
     shares_TM: each critic's share of the chosen plan's cost, one row per plan.
     """
 
@@ -38,7 +44,9 @@ class PlannerFacts:
     configured_rate_hz: float
     latencies_s: Floats
     late_plans: int
+    skipped_turns: int
     horizons_s: Floats
+    peak_memory_mib: Floats
     spans: list[Span]
     critic_times_T: Floats
     critic_names: list[str]
@@ -48,29 +56,37 @@ class PlannerFacts:
 
     @property
     def stops(self) -> list[Span]:
-        """Stretches in which diagnostics were worse than ok."""
+        """Stretches in which the robot was held still, each with its reason."""
+        return [span for span in self.spans if span.message.startswith("stopped")]
+
+    @property
+    def faults(self) -> list[Span]:
+        """Stretches in which a status was worse than ok."""
         return [span for span in self.spans if span.level > 0]
 
 
 def planner_facts(recording: Recording) -> PlannerFacts:
-    """Work out the facts of a recorded run."""
+    """Work out the facts of a recorded run from the node's own messages."""
     times = [time for time, _ in recording.plans] + [status.stamp_s for status in recording.diagnostics]
     start = min((time for time in times if time > 0), default=0.0)
-    end = max(times, default=start)
     plan_times = np.array(sorted({time for time, points in recording.plans if len(points)}))
-    names, shares = _shares(recording.critics)
+    planning = [status for status in recording.diagnostics if status.name.endswith("planning")]
+    period = _numbers(planning, "period (s)")
+    critic_times, critic_names, shares = _shares(recording.critics)
     return PlannerFacts(
         start_s=start,
-        duration_s=end - start,
+        duration_s=max(times, default=start) - start,
         plans=len(plan_times),
         rate_hz=_rate(plan_times),
-        configured_rate_hz=_last_number(recording.diagnostics, ("configured_rate_hz", "planning_rate_hz")),
-        latencies_s=_latencies(recording),
-        late_plans=int(_largest(recording.diagnostics, ("late_plans", "late"))),
-        horizons_s=_numbers(recording.diagnostics, ("horizon_s",)),
+        configured_rate_hz=float(1.0 / period[-1]) if len(period) and period[-1] > 0 else float("nan"),
+        latencies_s=_latencies(planning),
+        late_plans=int(_numbers(planning, "late").max(initial=0.0)),
+        skipped_turns=int(_numbers(planning, "skipped turns").max(initial=0.0)),
+        horizons_s=_numbers(planning, "horizon (s)"),
+        peak_memory_mib=_numbers(planning, "peak memory (MiB)"),
         spans=_spans(recording.diagnostics, start),
-        critic_times_T=np.array([status.stamp_s - start for status in recording.critics]),
-        critic_names=names,
+        critic_times_T=critic_times - start,
+        critic_names=critic_names,
         shares_TM=shares,
         trust_T2=np.array([(time - start, value) for time, value in recording.trust]).reshape(-1, 2),
         commands_T3=np.array([(t - start, v, w) for t, v, w in recording.commands]).reshape(-1, 3),
@@ -93,77 +109,56 @@ def _rate(times_T: Floats) -> float:
     return float(1.0 / np.median(np.diff(times_T)))
 
 
-def _latencies(recording: Recording) -> Floats:
-    """Seconds per plan; a status that repeats the same plan counts once."""
-    for source in (recording.critics, recording.diagnostics):
-        found: dict[str, float] = {}
-        for number, status in enumerate(source):
-            value = _value(status, ("plan_latency_s", "latency_s", "planning_time_s"))
-            if np.isnan(value):
-                value = _value(status, ("plan_latency_ms", "latency_ms")) / 1e3
-            if np.isfinite(value):
-                plan = status.values.get("plans") or status.values.get("plan_number") or str(number)
-                found[plan] = value
-        if found:
-            return np.array(list(found.values()))
-    return np.zeros(0)
+def _latencies(planning: Sequence[Status]) -> Floats:
+    """Seconds per cycle; statuses that repeat the same cycle count once."""
+    found: dict[str, float] = {}
+    for status in planning:
+        cycle_s = _number(status.values.get("cycle (s)"))
+        if np.isfinite(cycle_s):
+            found[status.values.get("plans", str(len(found)))] = cycle_s
+    return np.array(list(found.values()))
 
 
-def _shares(critics: list[Status]) -> tuple[list[str], Floats]:
-    names = sorted({key for status in critics for key in status.values if _is_number(status.values[key])})
-    rows = [[_value(status, (name,)) for name in names] for status in critics]
-    return names, np.nan_to_num(np.array(rows, dtype=np.float64).reshape(len(critics), len(names)))
+def _shares(critics: Sequence[Status]) -> tuple[Floats, list[str], Floats]:
+    """Times (T,), names (M,) and shares (T, M) from one status per critic and plan."""
+    plans: dict[float, dict[str, float]] = {}
+    for status in critics:
+        share = _number(status.values.get("share of the best"))
+        if np.isfinite(share):
+            plans.setdefault(status.stamp_s, {})[status.name.rpartition("critic ")[2]] = share
+    names = sorted({name for shares in plans.values() for name in shares})
+    rows = [[shares.get(name, 0.0) for name in names] for shares in plans.values()]
+    return np.array(list(plans)), names, np.array(rows, dtype=np.float64).reshape(len(plans), len(names))
 
 
-def _spans(statuses: list[Status], start_s: float) -> list[Span]:
-    """Join what the same status says again and again into stretches, in order of time."""
+def _spans(statuses: Sequence[Status], start_s: float) -> list[Span]:
+    """Join what the same status says again and again into stretches; lanes by name, each in order of time."""
     spans: list[Span] = []
-    for name in dict.fromkeys(status.name for status in statuses):
+    for name in sorted({status.name for status in statuses}):
         own = [status for status in statuses if status.name == name]
-        for index, status in enumerate(own):
-            until = own[index + 1].stamp_s if index + 1 < len(own) else status.stamp_s
+        for status, after in zip(own, [*own[1:], own[-1]], strict=True):
+            said = (name, status.level, status.message)
             last = spans[-1] if spans else None
-            if last and (last.name, last.level, last.message) == (name, status.level, status.message):
-                spans[-1] = Span(
-                    start_s=last.start_s, end_s=until - start_s, name=name, level=status.level, message=status.message
-                )
-            else:
-                spans.append(
-                    Span(
-                        start_s=status.stamp_s - start_s,
-                        end_s=until - start_s,
-                        name=name,
-                        level=status.level,
-                        message=status.message,
-                    )
-                )
-    return sorted(spans, key=lambda span: (span.name, span.start_s))
+            joined = last is not None and (last.name, last.level, last.message) == said
+            begin_s = last.start_s if joined and last is not None else status.stamp_s - start_s
+            span = Span(
+                start_s=begin_s,
+                end_s=after.stamp_s - start_s,
+                name=name,
+                level=status.level,
+                message=status.message,
+            )
+            spans = [*spans[:-1], span] if joined else [*spans, span]
+    return spans
 
 
-def _value(status: Status, keys: tuple[str, ...]) -> float:
-    for key in keys:
-        if key in status.values and _is_number(status.values[key]):
-            return float(status.values[key])
-    return float("nan")
-
-
-def _numbers(statuses: list[Status], keys: tuple[str, ...]) -> Floats:
-    values = np.array([_value(status, keys) for status in statuses], dtype=np.float64)
+def _numbers(statuses: Sequence[Status], key: str) -> Floats:
+    values = np.array([_number(status.values.get(key)) for status in statuses], dtype=np.float64)
     return np.asarray(values[np.isfinite(values)])
 
 
-def _last_number(statuses: list[Status], keys: tuple[str, ...]) -> float:
-    values = _numbers(statuses, keys)
-    return float(values[-1]) if len(values) else float("nan")
-
-
-def _largest(statuses: list[Status], keys: tuple[str, ...]) -> float:
-    return float(_numbers(statuses, keys).max(initial=0.0))
-
-
-def _is_number(text: str) -> bool:
+def _number(text: str | None) -> float:
     try:
-        float(text)
+        return float(text) if text is not None else float("nan")
     except ValueError:
-        return False
-    return True
+        return float("nan")

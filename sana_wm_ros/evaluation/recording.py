@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sana_wm_ros.evaluation.bags import BadBag, Bag, Topic, open_bag, stamp_s
-from sana_wm_ros.evaluation.colours import CONTACT_RGB
 from sana_wm_ros.geometry.se3 import yaw_from_quaternion
 
 Floats = NDArray[np.float64]
@@ -106,7 +105,6 @@ def _read_candidates(recording: Recording, msgtype: str, recorded_s: float, mess
         marker
         for marker in message.markers
         if marker.type == _LINE_STRIP and marker.action < _DELETE and len(marker.points) > 1
-        if "candidate" in marker.ns or "rollout" in marker.ns
     ]
     if not lines:
         return
@@ -123,18 +121,20 @@ def _read_candidates(recording: Recording, msgtype: str, recorded_s: float, mess
 
 
 def _contact_points(marker: Any) -> NDArray[np.bool_]:
-    """Points drawn in the colour that stands for expected contact."""
+    """Points drawn red, which stands for expected contact; no cost is drawn so."""
     colours = np.array([(c.r, c.g, c.b) for c in marker.colors]).reshape(-1, 3)
     if len(colours) != len(marker.points):
         return np.zeros(len(marker.points), dtype=bool)
-    return np.asarray(np.abs(colours - np.array(CONTACT_RGB) / 255.0).max(axis=1) < 0.02)
+    return np.asarray((colours[:, 0] > 0.8) & (colours[:, 1:].max(axis=1) < 0.3))
 
 
 def _read_statuses(target: list[Status], message: Any) -> None:
     time_s = stamp_s(message)
     for status in message.status:
         values = {pair.key: pair.value for pair in status.values}
-        level = int.from_bytes(status.level, "little") if isinstance(status.level, bytes) else int(status.level)
+        level = (
+            int.from_bytes(status.level, "little") if isinstance(status.level, bytes) else int(status.level)
+        )
         target.append(
             Status(stamp_s=time_s, name=status.name, level=level, message=status.message, values=values)
         )

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from PIL import Image
 
 from sana_wm_ros.evaluation import charts
+from sana_wm_ros.evaluation.clearance_check import ClearanceCheck, check_clearance
 from sana_wm_ros.evaluation.drive import RecordedDrive
 from sana_wm_ros.evaluation.film_strip import Picture
 from sana_wm_ros.evaluation.foretold_strip import foretold_strip, spread_leads
@@ -68,7 +69,8 @@ def write_report(
     progress("drawing what was imagined")
     strips = _strips(given.check)
     progress("drawing timing and diagnostics")
-    drawn = _charts(given.check, facts, skipped)
+    clearance = _clearance(given, skipped)
+    drawn = _charts(given.check, clearance, facts, skipped)
     if not moments:
         skipped.append("pictures of candidates: the output bag holds no candidates (~/rollouts)")
     values: dict[str, Any] = {
@@ -92,7 +94,10 @@ def write_report(
     page = folder / "report.html"
     page.write_text(_template().render(values), encoding="utf-8")
     metrics = folder / "metrics.json"
-    metrics.write_text(json.dumps(json_ready(metrics_of(given, facts, skipped)), indent=2) + "\n", encoding="utf-8")
+    metrics.write_text(
+        json.dumps(json_ready(metrics_of(given, facts, clearance, skipped)), indent=2) + "\n",
+        encoding="utf-8",
+    )
     strip_path = None
     if strips:
         strip_path = folder / "film_strip.png"
@@ -100,7 +105,9 @@ def write_report(
     return WrittenReport(page=page, metrics=metrics, film_strip=strip_path)
 
 
-def metrics_of(given: ReportInput, facts: PlannerFacts, skipped: list[str]) -> dict[str, Any]:
+def metrics_of(
+    given: ReportInput, facts: PlannerFacts, clearance: ClearanceCheck | None, skipped: list[str]
+) -> dict[str, Any]:
     """The report's numbers; NaN means that there is no such figure."""
     check = given.check
     imagination = None
@@ -124,12 +131,16 @@ def metrics_of(given: ReportInput, facts: PlannerFacts, skipped: list[str]) -> d
         "configured_rate_hz": facts.configured_rate_hz,
         "latency_s": percentiles(facts.latencies_s),
         "late_plans": facts.late_plans,
+        "skipped_turns": facts.skipped_turns,
+        "horizon_s": percentiles(facts.horizons_s),
+        "peak_memory_mib": float(facts.peak_memory_mib.max(initial=0.0)),
         "stops": [vars(span) for span in facts.stops],
         "critics": {
             name: float(np.mean(facts.shares_TM[:, index])) for index, name in enumerate(facts.critic_names)
         },
         "topics": {topic.name: topic.count for topic in given.recording.topics},
         "imagination": imagination,
+        "clearance": None if clearance is None else vars(clearance),
         "skipped": skipped,
     }
 
@@ -149,8 +160,23 @@ def _strips(check: ImaginationCheck | None) -> list[tuple[float, Picture]]:
     return [(one.start_s, foretold_strip(one, spread_leads(float(one.lead_F[-1])))) for one in shown]
 
 
-def _charts(check: ImaginationCheck | None, facts: PlannerFacts, skipped: list[str]) -> dict[str, str]:
+def _clearance(given: ReportInput, skipped: list[str]) -> ClearanceCheck | None:
+    if given.check is None or given.recorded is None:
+        return None
+    measured = given.recorded.measured
+    if measured is None:
+        skipped.append("imagined free space against a scanner: the input has no scan about the robot's base")
+        return None
+    first_stamp_s = float(given.recorded.drive.stamps_T[0])
+    return check_clearance(given.check.foretellings, measured, first_stamp_s=first_stamp_s)
+
+
+def _charts(
+    check: ImaginationCheck | None, clearance: ClearanceCheck | None, facts: PlannerFacts, skipped: list[str]
+) -> dict[str, str]:
     drawn: dict[str, str] = {}
+    if clearance is not None:
+        drawn["clearance"] = charts.clearance_chart(clearance)
     if check is not None:
         drawn["psnr"] = charts.psnr_chart(check)
     if len(facts.latencies_s):
@@ -176,7 +202,14 @@ def _statuses(facts: PlannerFacts) -> list[dict[str, Any]]:
         entry[0] += 1
         entry[1] += span.end_s - span.start_s
     rows = [
-        {"name": name, "level": level, "message": message, "times": int(e[0]), "seconds": e[1], "first_s": e[2]}
+        {
+            "name": name,
+            "level": level,
+            "message": message,
+            "times": int(e[0]),
+            "seconds": e[1],
+            "first_s": e[2],
+        }
         for (name, level, message), e in found.items()
     ]
     return sorted(rows, key=lambda row: (-row["level"], -row["seconds"]))[:40]
@@ -187,7 +220,7 @@ def _lead_table(check: ImaginationCheck | None) -> list[dict[str, Any]]:
         return []
     rows = []
     for lead in _TABLE_LEADS_S:
-        index = int(round(lead / float(check.lead_F[0]))) - 1
+        index = round(lead / float(check.lead_F[0])) - 1
         if index < len(check.lead_F):
             rows.append(
                 {

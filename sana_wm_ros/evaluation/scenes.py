@@ -25,7 +25,8 @@ def planning_moments(
     odometry_T4 = _odometry(recording, recorded)
     begin_s = odometry_T4[0, 0] if len(odometry_T4) else cycles[0].stamp_s
     return [
-        _scene(cycles[index], recording, odometry_T4, begin_s, robot_radius_m=robot_radius_m) for index in chosen
+        _scene(cycles[index], recording, odometry_T4, begin_s, robot_radius_m=robot_radius_m)
+        for index in chosen
     ]
 
 
@@ -36,7 +37,12 @@ def _odometry(recording: Recording, recorded: RecordedDrive | None) -> Floats:
 
 
 def _scene(
-    cycle: CandidatesShown, recording: Recording, odometry_T4: Floats, begin_s: float, *, robot_radius_m: float
+    cycle: CandidatesShown,
+    recording: Recording,
+    odometry_T4: Floats,
+    begin_s: float,
+    *,
+    robot_radius_m: float,
 ) -> PlanScene:
     now = cycle.stamp_s
     before = odometry_T4[:, 0] <= now

@@ -1,4 +1,4 @@
-"""A run in plain words and a handful of figures: what to believe, and whether the planner kept its promises."""
+"""A run in plain words and a handful of figures: what to believe, and whether the planner kept up."""
 
 from __future__ import annotations
 
@@ -26,15 +26,19 @@ def summary_sentences(facts: PlannerFacts, check: ImaginationCheck | None) -> li
 
 def _trust_sentences(check: ImaginationCheck | None) -> list[str]:
     if check is None:
-        return ["The imagination was not checked against the recording, so nothing here says how far to trust it."]
+        return [
+            "The imagination was not checked against the recording, so nothing here says how far to trust it."
+        ]
     if check.believable_s > 0:
         index = int(np.flatnonzero(check.lead_F <= check.believable_s)[-1])
-        end = "that is as far as the recording reaches" if index + 1 == len(check.lead_F) else (
-            "beyond that, trust it no more than those guesses"
+        end = (
+            "that is as far as the recording reaches"
+            if index + 1 == len(check.lead_F)
+            else ("beyond that, trust it no more than those guesses")
         )
         return [
-            f"Up to {check.believable_s:g} s ahead the imagined pictures were closer to what the camera then saw than "
-            f"any of {len(BASELINES)} simple guesses ({_against(check, index)}); {end}."
+            f"Up to {check.believable_s:g} s ahead the imagined pictures were closer to what the camera saw "
+            f"than any of {len(BASELINES)} simple guesses ({_against(check, index)}); {end}."
         ]
     return [
         f"On this recording the imagined pictures do not beat the best of {len(BASELINES)} simple guesses "
@@ -58,11 +62,21 @@ def _planner_sentences(facts: PlannerFacts) -> list[str]:
     words = [f"It published {facts.plans} plans in {facts.duration_s:.0f} s"]
     if np.isfinite(facts.rate_hz):
         asked = facts.configured_rate_hz
-        words.append(f"at {facts.rate_hz:.2g} Hz" + (f" (asked: {asked:.2g} Hz)" if np.isfinite(asked) else ""))
+        words.append(
+            f"at {facts.rate_hz:.2g} Hz" + (f" (asked: {asked:.2g} Hz)" if np.isfinite(asked) else "")
+        )
     late = f"{facts.late_plans} of them late" if facts.late_plans else "none of them late"
-    stops = len(facts.stops)
-    ending = f", {late}; diagnostics reported {stops} stop{'s' if stops != 1 else ''} or warnings."
-    return [" ".join(words) + (ending if stops else f", {late}, and never had to stop.")]
+    return [f"{' '.join(words)}, {late}. {_stop_words(facts)}"]
+
+
+def _stop_words(facts: PlannerFacts) -> str:
+    stops = facts.stops
+    if not stops:
+        return "It never had to stop."
+    reasons = list(dict.fromkeys(span.message.partition(": ")[2] for span in stops))
+    more = f" and {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
+    held = sum(span.duration_s for span in stops)
+    return f"It held the robot still for {held:.1f} s in all ({'; '.join(reasons[:3])}{more})."
 
 
 def key_figures(facts: PlannerFacts, check: ImaginationCheck | None) -> list[KeyFigure]:
@@ -70,11 +84,15 @@ def key_figures(facts: PlannerFacts, check: ImaginationCheck | None) -> list[Key
     latency = percentiles(facts.latencies_s)
     return [
         KeyFigure(
-            value=_number(check.believable_s if check else np.nan), unit="s", name="imagination beats every simple guess"
+            value=_number(check.believable_s if check else np.nan),
+            unit="s",
+            name="imagination beats every simple guess",
         ),
         KeyFigure(value=str(facts.plans), unit="", name="plans published"),
         KeyFigure(value=_number(facts.rate_hz), unit="Hz", name="planning rate attained"),
-        KeyFigure(value=_number(1e3 * latency.get("p95", np.nan), digits=0), unit="ms", name="planning time, p95"),
+        KeyFigure(
+            value=_number(1e3 * latency.get("p95", np.nan), digits=0), unit="ms", name="planning time, p95"
+        ),
         KeyFigure(value=str(facts.late_plans), unit="", name="late plans"),
     ]
 

@@ -40,6 +40,7 @@ class CommandLoop:
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._ended = False
+        self.failures, self.last_failure = 0, ""
         self._stop: Stop | None = Stop(kind="not active", sentence="the node is not active", fault=False)
         self._stopped_at_s = float("-inf")
         self._thread = threading.Thread(target=self._run, name="command loop", daemon=True)
@@ -54,7 +55,7 @@ class CommandLoop:
         return self._stop
 
     def tick(self) -> None:
-        """Decide and publish once. After it returns, nothing that was decided earlier is published any more."""
+        """Decide and publish once. After it returns, nothing that was decided earlier is published."""
         with self._lock:
             if self._ended:
                 return
@@ -62,14 +63,14 @@ class CommandLoop:
             decision = self._decided()
             stop = decision if isinstance(decision, Stop) else None
             before, self._stop = self._stop, stop
-            if (before.kind if before else None) != (stop.kind if stop else None):
-                if before is None or (stop is not None and stop.fault):
-                    self._stopped_at_s = now_s
+            changed = _kind(before) != _kind(stop)
+            if changed and (before is None or (stop is not None and stop.fault)):
+                self._stopped_at_s = now_s
             if not isinstance(decision, Stop):
                 self._publish(decision)
             elif decision.fault or now_s - self._stopped_at_s < _QUIET_AFTER_S:
                 self._publish(np.zeros(3))
-        if (before.kind if before else None) != (stop.kind if stop else None):
+        if changed:
             self._on_change(before, stop)
 
     def wake(self) -> None:
@@ -99,9 +100,17 @@ class CommandLoop:
     def _run(self) -> None:
         due_s = time.monotonic()
         while not self._ended:
-            self.tick()
+            try:
+                self.tick()
+            except Exception as error:  # no message about a stop may ever end the stopping
+                self.failures += 1
+                self.last_failure = repr(error)
             now_s = time.monotonic()
             if now_s >= due_s:  # a tick that came early, by ``wake``, does not move the beat
                 due_s = max(due_s + self._period_s, now_s)
             self._wake.wait(due_s - now_s)
             self._wake.clear()
+
+
+def _kind(stop: Stop | None) -> str:
+    return "" if stop is None else stop.kind

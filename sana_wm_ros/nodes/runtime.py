@@ -49,6 +49,7 @@ class Runtime:
         place_44 = base_to_optical((camera.x, camera.y, camera.z), (camera.roll, camera.pitch, camera.yaw))
         self._active = False
         self._goal_number = 0
+        self._told: Stop | None = None
         self._failure: Stop | None = None
         self._outcome: Outcome | None = None
         self._stops: Counter[str] = Counter()
@@ -218,8 +219,10 @@ class Runtime:
             self._failure = outcome.failure
             self._follower.set_plan(None)
         self._loop.wake()
-        if outcome.details:
+        if outcome.details and outcome.failure != self._told:
+            self._told = outcome.failure
             self._node.get_logger().error(outcome.details)
+        self._report()
         if outcome.result is not None:
             self._outputs.show(
                 outcome.result,
@@ -235,8 +238,10 @@ class Runtime:
         logger = self._node.get_logger()
         if stop is not None:
             self._stops[stop.kind] += 1
-            say = logger.error if stop.fault and stop.kind != "no plan yet" else logger.info
-            say(f"robot stopped: {stop.sentence}")
+            if stop.fault and stop.kind != "no plan yet":
+                logger.error(f"robot stopped: {stop.sentence}")
+            else:  # rclpy allows one severity per line of code
+                logger.info(f"robot stands: {stop.sentence}")
         else:
             reason = before.kind if before is not None else ""
             logger.info(f"robot may move again after {_since(self._stopped_since_s)} ({reason} is over)")
@@ -249,6 +254,8 @@ class Runtime:
         now_s = self._now_s()
         goal = self._mission.goal
         values: dict[str, object] = {"goal": "none" if goal is None else f"{goal.x_m:.2f}, {goal.y_m:.2f}"}
+        if self._loop.failures:
+            values["failures of the command loop"] = f"{self._loop.failures}, last {self._loop.last_failure}"
         ages = {"picture": self._buffer.image_age_s(now_s), "odometry": self._buffer.odometry_age_s(now_s)}
         sensing, planning = self._sensing, self._planning
         self._outputs.report(

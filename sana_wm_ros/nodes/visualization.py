@@ -6,9 +6,9 @@ plans nothing but processor time.
 
 from __future__ import annotations
 
-import colorsys
+import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from sana_wm_ros.evaluation.colours import CONTACT_RGB, cost_colours
+from sana_wm_ros.evaluation.film_strip import FilmRow, enlarge
+from sana_wm_ros.evaluation.film_strip import film_strip as draw_film_strip
 from sana_wm_ros.planning.types import FloatArray, Futures, PlanResult
 from sana_wm_ros.world_model.protocol import WorldModel
 
-_CONTACT = ColorRGBA(r=0.9, g=0.05, b=0.05, a=0.9)
 _CONTACT_PROBABILITY = 0.5
 _PLAY_SPEED = 4.0  # a minute of imagination plays in a quarter of one
+_STRIP_PAUSE_S = 4.0  # decoding takes time from planning where both share a processor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class ImaginedWay:
     """One candidate as far as it was imagined: poses (F, 3) and contact probability (F,)."""
 
     row: int
+    origin: str
     poses_F3: FloatArray
     contact_F: FloatArray
     cost: float
@@ -52,6 +56,7 @@ def ways(result: PlanResult) -> list[ImaginedWay]:
             frames = contact_NF.shape[1]
             found[int(row)] = ImaginedWay(
                 row=int(row),
+                origin=futures.candidates.origins[place],
                 poses_F3=futures.candidates.poses_NF3[place, :frames],
                 contact_F=contact_NF[place],
                 cost=float(result.costs_N[row]),
@@ -61,31 +66,34 @@ def ways(result: PlanResult) -> list[ImaginedWay]:
 
 
 def rollout_markers(result: PlanResult, *, stamp: Any, frame_id: str, most: int) -> MarkerArray:
-    """Imagined ways: the cheapest green, dear ones violet, red where contact is expected; the plan is thick."""
+    """Imagined ways: coloured as in the report by cost, red where contact is expected; the plan is thick."""
     markers = MarkerArray()
     clear = Marker(action=Marker.DELETEALL)
     clear.header.frame_id, clear.header.stamp = frame_id, stamp
     markers.markers.append(clear)
     shown = ways(result)[:most]
-    for place, way in enumerate(shown):
+    colours = cost_colours([way.cost for way in shown])
+    for way, colour in zip(shown, colours, strict=True):
         marker = Marker(ns="imagined", id=way.row, type=Marker.LINE_STRIP, action=Marker.ADD)
         marker.header.frame_id, marker.header.stamp = frame_id, stamp
         marker.pose.orientation.w = 1.0
+        # RViz draws no text beside a line: it is for readers of the bag, who want the numbers.
+        marker.text = json.dumps({"cost": way.cost if np.isfinite(way.cost) else None, "origin": way.origin})
         best = way.row == result.best
         marker.scale.x = 0.05 if best else 0.015
         height = 0.04 if best else 0.02
-        colour = _colour(place / max(1, len(shown) - 1), alpha=1.0 if best else 0.6)
+        clear_colour = _colour(colour, alpha=1.0 if best else 0.6)
+        contact_colour = _colour(CONTACT_RGB, alpha=0.9)
         for pose_3, contact in zip(way.poses_F3, way.contact_F, strict=True):
             marker.points.append(Point(x=float(pose_3[0]), y=float(pose_3[1]), z=height))
-            marker.colors.append(_CONTACT if contact > _CONTACT_PROBABILITY else colour)
+            marker.colors.append(contact_colour if contact > _CONTACT_PROBABILITY else clear_colour)
         if len(marker.points) > 1:
             markers.markers.append(marker)
     return markers
 
 
-def _colour(rank: float, *, alpha: float) -> ColorRGBA:
-    """Green for the best (0) to violet for the worst (1); red is left for contact."""
-    red, green, blue = colorsys.hsv_to_rgb(0.33 + 0.45 * rank, 0.9, 0.9)
+def _colour(rgb: Sequence[int] | NDArray[np.uint8], *, alpha: float) -> ColorRGBA:
+    red, green, blue = (int(channel) / 255.0 for channel in rgb)
     return ColorRGBA(r=red, g=green, b=blue, a=alpha)
 
 
@@ -105,15 +113,18 @@ def best_futures(result: PlanResult) -> tuple[Futures, int] | None:
 def film_strip(
     frames_THWC: NDArray[np.uint8], *, seconds_T: FloatArray, count: int, scale: int
 ) -> NDArray[np.uint8]:
-    """``count`` pictures from first to last, side by side, each with its time."""
+    """``count`` pictures from first to last, side by side under their seconds."""
     picks = np.unique(np.linspace(0, len(frames_THWC) - 1, count).round().astype(int))
-    return np.concatenate([labelled(frames_THWC[i], f"+{seconds_T[i]:.1f} s", scale) for i in picks], axis=1)
+    row = FilmRow(label="imagined", frames=[frames_THWC[i] for i in picks])
+    return draw_film_strip(
+        [row], [float(seconds_T[i]) for i in picks], tile_width=scale * frames_THWC.shape[2]
+    )
 
 
 def labelled(frame_HWC: NDArray[np.uint8], text: str, scale: int) -> NDArray[np.uint8]:
     """A picture enlarged ``scale`` times with a line of text."""
     size = (frame_HWC.shape[1] * scale, frame_HWC.shape[0] * scale)
-    large = np.ascontiguousarray(cv2.resize(frame_HWC, size, interpolation=cv2.INTER_NEAREST))
+    large = np.ascontiguousarray(enlarge(frame_HWC, *size))
     place, font, height = (4, size[1] - 6), cv2.FONT_HERSHEY_SIMPLEX, max(0.3, 0.15 * scale)
     cv2.putText(large, text, place, font, height, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(large, text, place, font, height, (255, 255, 255), 1, cv2.LINE_AA)
@@ -185,6 +196,8 @@ class Cinema:
         video, strip = self._wanted()
         if strip:
             self._show_strip(film_strip(frames_THWC, seconds_T=seconds_T, count=film_frames, scale=scale))
+        if not video:
+            self._ended.wait(_STRIP_PAUSE_S)
         step = max(1, round(_PLAY_SPEED))
         for index in range(0, len(frames_THWC), step):
             if not self._wanted()[0] or self._ended.wait(step / spec.frame_rate_hz / _PLAY_SPEED):

@@ -34,13 +34,12 @@ from sana_wm_ros.world_model.protocol import Context, Rollout
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerSettings:
-    """validity_s: how long a plan may be followed; explore: plan without a goal, too."""
+    """validity_s: how long after its start a plan may be followed."""
 
     proposals: ProposalSettings = field(default_factory=ProposalSettings)
     halving: HalvingSettings = field(default_factory=HalvingSettings)
     validator: ValidatorSettings = field(default_factory=ValidatorSettings)
     validity_s: float = 3.0
-    explore: bool = False
 
     def __post_init__(self) -> None:
         if not self.validity_s > 0:
@@ -89,7 +88,7 @@ class Planner:
             return watch.result(deadline_s, plan=None, reason="the robot's pose or velocity is not finite")
         if goal is not None and not np.isfinite([goal.x_m, goal.y_m, goal.yaw_rad or 0.0]).all():
             return watch.result(deadline_s, plan=None, reason="the goal is not finite")
-        if goal is None and not self.settings.explore:
+        if goal is None:
             return watch.result(deadline_s, plan=None, reason="there is no goal")
         if context.latent_frames == 0:
             return watch.result(deadline_s, plan=None, reason="nothing was seen yet")

@@ -68,8 +68,9 @@ def propose(
     """``settings.count`` candidates from ``start``; the same generator state gives the same ones.
 
     The first ones are always: stop, straight to the goal (with a goal), the last plan carried on (with a
-    ``previous`` plan that is not over). ``commit_s``: what the robot does anyway while the planner thinks,
-    which is carrying on with ``previous`` or, without one, standing; every candidate but "stop" begins so.
+    ``previous`` plan that neither ended nor expired). ``commit_s``: what the robot does anyway while the
+    planner thinks, which is carrying on with ``previous`` or, without one, standing; every candidate but
+    "stop" begins so.
     """
     able = replace(
         robot,
@@ -83,8 +84,9 @@ def propose(
         max_reverse_mps=robot.max_reverse_mps * settings.speed_share,
         max_yaw_rate_radps=robot.max_yaw_rate_radps * settings.speed_share,
     )
-    if previous is not None and start.time_s - previous.start.time_s >= previous.times_F[-1]:
-        previous = None
+    if previous is not None:
+        over_s = min(previous.valid_until_s, previous.start.time_s + float(previous.times_F[-1]))
+        previous = previous if start.time_s < over_s else None
     recipes = _recipes(cruising, start, goal, settings, generator, previous)
     command = _commander(cruising, start, goal, settings, recipes, previous, commit_s)
     twists, poses = roll_out(

@@ -36,9 +36,10 @@ class Scan:
                 f"expected as many ranges as angles, got shapes {ranges.shape} and {angles.shape}"
             )
         hit = np.isfinite(ranges) & (ranges > 0) & (ranges < max_range_m)
-        along = np.stack([np.cos(angles), np.sin(angles), np.zeros_like(angles)], axis=-1) * ranges[:, None]
+        ranges, angles = ranges[hit], angles[hit]
+        along = np.stack([ranges * np.cos(angles), ranges * np.sin(angles), np.zeros_like(angles)], axis=-1)
         scanner = se2.compose(base_pose_3, base_scanner_3)
-        return Scan(points_M2=se2.compose(scanner, along[hit])[:, :2])
+        return Scan(points_M2=se2.compose(scanner, along)[:, :2])
 
     def distances(self, poses_P3: ArrayLike) -> FloatArray:
         """Distance (P,) from the centre of each pose to the nearest point; inf without points."""

@@ -6,8 +6,9 @@ Dimension letters: N candidates, F latent frames, K sectors; a trailing 3 is (x,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,14 @@ from torch import Tensor
 from sana_wm_ros.world_model.protocol import Rollout
 
 FloatArray = NDArray[np.float64]
+Drive = Literal["differential", "ackermann", "omnidirectional"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Robot:
     """What the robot can do and how much room it takes (a disc around the base)."""
 
-    drive: Literal["differential", "ackermann", "omnidirectional"] = "differential"
+    drive: Drive = "differential"
     radius_m: float = 0.2
     max_speed_mps: float = 0.6
     max_reverse_mps: float = 0.2
@@ -31,6 +33,18 @@ class Robot:
     max_yaw_acceleration_radps2: float = 3.0
     wheelbase_m: float = 0.26
     max_steering_rad: float = 0.45
+
+    def __post_init__(self) -> None:
+        if self.drive not in get_args(Drive):
+            raise ValueError(
+                f"drive = '{self.drive}' is not known; choose one of {', '.join(get_args(Drive))}"
+            )
+        for name, value in vars(self).items():
+            least = 0.0 if name == "max_reverse_mps" else 1e-3
+            if name != "drive" and not least <= value < math.inf:
+                raise ValueError(f"{name} = {value} must be finite and at least {least:g}")
+        if self.max_steering_rad >= 0.5 * math.pi:
+            raise ValueError(f"max_steering_rad = {self.max_steering_rad} must be below pi / 2")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,9 @@ def wrap(angle: float) -> float:
     return math.remainder(angle, 2 * math.pi)
 
 
-def follow(sense: Sense, path_P2: FloatArray, speed: float, *, wobble: float, rng: np.random.Generator) -> Behaviour:
+def follow(
+    sense: Sense, path_P2: FloatArray, speed: float, *, wobble: float, rng: np.random.Generator
+) -> Behaviour:
     """Pure pursuit of a path, with a hand that is not quite steady; gives up on contact."""
     nearest, sway = 0, 0.0
     while True:

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sana_wm_ros.simulation.patterns import Rgb, Texture
+
 FloatArray = NDArray[np.float64]
-Rgb = tuple[float, float, float]
 
 WALL_HEIGHT_M = 2.4
 DOOR_HEIGHT_M = 2.0
@@ -54,7 +55,7 @@ class Rect:
 
 @dataclass(frozen=True, kw_only=True)
 class Door:
-    """An opening between two rooms (indices) in a wall along ``axis``, at ``at``, from ``low`` to ``high``."""
+    """An opening between two rooms (indices): ``low`` to ``high`` in the wall along ``axis`` at ``at``."""
 
     rooms: tuple[int, int]
     axis: Literal["x", "y"]
@@ -70,7 +71,7 @@ class Door:
 
 @dataclass(frozen=True, kw_only=True)
 class Solid:
-    """A box (half sizes along its own axes, turned by yaw) or an upright cylinder (radius, radius, half height).
+    """A box (half sizes, turned by yaw) or an upright cylinder (radius, radius, half height).
 
     ``texture`` names a picture of the family ``varied``; None is plain colour.
     """
@@ -92,7 +93,7 @@ class Solid:
 
 @dataclass(frozen=True, kw_only=True)
 class FloorPlan:
-    """A whole building. ``floors`` is one colour per room."""
+    """A whole building. ``floors`` is one colour per room; ``floor_textures`` too, or empty."""
 
     seed: int
     family: str
@@ -101,6 +102,8 @@ class FloorPlan:
     solids: tuple[Solid, ...]
     floors: tuple[Rgb, ...]
     ceiling: Rgb
+    textures: tuple[Texture, ...] = ()
+    floor_textures: tuple[str, ...] = ()
 
     @property
     def bounds(self) -> Rect:

@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from sana_wm_ros.simulation.drive import DriveConfig, drive, draw_scene, open_simulator
+from sana_wm_ros.simulation.drive import DriveConfig, draw_scene, drive, open_simulator
 from sana_wm_ros.training.episodes import FRAME_RATE_HZ, Episode
 
 FRAMES_PER_LATENT = 4

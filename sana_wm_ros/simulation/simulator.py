@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import FloorPlan
 from sana_wm_ros.simulation.gl import mujoco, open_gl_context
-from sana_wm_ros.simulation.mjcf import ROBOT_GROUP, TIME_STEP_S, building_xml
+from sana_wm_ros.simulation.mjcf import ROBOT_GROUP, TIME_STEP_S, building_xml, texture_files
 from sana_wm_ros.simulation.robot import Camera
 
 SECTORS = 24
 RAYS_PER_SECTOR = 3
 MAX_RANGE_M = 8.0
 RAY_HEIGHT_M = 0.25
+_NO_NORMAL = (None,) if "normal:" in (mujoco.mj_multiRay.__doc__ or "") else ()
+"""MuJoCo 4 can return the surfaces' normals and wants to be told not to; 3 could not."""
 LAG_S = 0.06
 """Time constant with which the wheels follow a command."""
 
@@ -40,7 +42,8 @@ class Simulator:
     ) -> None:
         """Set the robot down at ``start_3``; ``pictures=False`` needs no graphics at all."""
         self.plan, self.robot, self.camera = plan, robot, camera
-        self._model = mujoco.MjModel.from_xml_string(building_xml(plan, robot, camera, samples=samples))
+        xml = building_xml(plan, robot, camera, samples=samples)
+        self._model = mujoco.MjModel.from_xml_string(xml, texture_files(plan))
         self._data = mujoco.MjData(self._model)
         self._body = self._model.body("robot").id
         bearings_R = np.arange(SECTORS * RAYS_PER_SECTOR) * (2 * math.pi / (SECTORS * RAYS_PER_SECTOR))
@@ -108,7 +111,7 @@ class Simulator:
             self._body,
             self._ray_hit_R,
             self._ray_length_R,
-            None,
+            *_NO_NORMAL,
             len(angles_R),
             MAX_RANGE_M,
         )

@@ -33,7 +33,7 @@ def make(msgtype: str, /, **fields):
 
 
 def header(time_s: float, frame: str = "odom"):
-    stamp = make("builtin_interfaces/msg/Time", sec=int(time_s), nanosec=int(round((time_s % 1) * 1e9)))
+    stamp = make("builtin_interfaces/msg/Time", sec=int(time_s), nanosec=round((time_s % 1) * 1e9))
     return make("std_msgs/msg/Header", stamp=stamp, frame_id=frame)
 
 
@@ -68,12 +68,12 @@ class BagWriter:
         kind = message.__msgtype__
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=STORE)
-        self._writer.write(
-            self._connections[topic], round(time_s * 1e9), STORE.serialize_cdr(message, kind)
-        )
+        self._writer.write(self._connections[topic], round(time_s * 1e9), STORE.serialize_cdr(message, kind))
 
 
-def write_input_bag(path: Path, *, seconds: float = 10.0, start_s: float = 100.0, rate_hz: float = 8.0) -> None:
+def write_input_bag(
+    path: Path, *, seconds: float = 10.0, start_s: float = 100.0, rate_hz: float = 8.0
+) -> None:
     """A camera that drives straight along x at 0.5 m/s and sees a picture that turns from dark to bright."""
     with BagWriter(path) as bag:
         for k in range(round(seconds * rate_hz) + 1):
@@ -150,7 +150,7 @@ def _line(time_s, index, path_F2, cost, contact_F, colour_3):
     return make(
         "visualization_msgs/msg/Marker",
         header=header(time_s),
-        ns="candidates",
+        ns="imagined",
         id=index,
         type=4,
         action=0,
@@ -162,7 +162,9 @@ def _line(time_s, index, path_F2, cost, contact_F, colour_3):
         points=[point(x, y) for x, y in path_F2],
         colors=colours,
         texture_resource="",
-        texture=make("sensor_msgs/msg/CompressedImage", header=header(0.0), format="", data=np.zeros(0, np.uint8)),
+        texture=make(
+            "sensor_msgs/msg/CompressedImage", header=header(0.0), format="", data=np.zeros(0, np.uint8)
+        ),
         uv_coordinates=[],
         text=json.dumps({"cost": cost, "origin": "arc"}),
         mesh_resource="",
@@ -189,7 +191,9 @@ def twist(time_s: float, speed: float, turn: float):
     return make("geometry_msgs/msg/TwistStamped", header=header(time_s, "base_link"), twist=value)
 
 
-def write_output_bag(path: Path, *, seconds: float = 10.0, start_s: float = 100.0, candidates: int = 5) -> None:
+def write_output_bag(
+    path: Path, *, seconds: float = 10.0, start_s: float = 100.0, candidates: int = 5
+) -> None:
     """Two plans a second, one stop in the middle, costs 0, 1, 2, ... and contact on the last candidate."""
     with BagWriter(path) as bag:
         for k in range(round(seconds * 2)):
@@ -201,11 +205,25 @@ def write_output_bag(path: Path, *, seconds: float = 10.0, start_s: float = 100.
             bag.write("/planner/rollouts", time_s, rollouts_message(time_s, paths, costs, contacts))
             if not stopped:
                 bag.write("/plan", time_s, path_message(time_s, paths[0]))
-            said = "stopped: no picture for 0.6 s" if stopped else "driving"
-            values = {"plan_latency_s": f"{0.1 + 0.01 * k:.3f}", "configured_rate_hz": "2.0", "plans": str(k)}
-            bag.write("/diagnostics", time_s, diagnostics(time_s, "planner", 2 * int(stopped), said, values))
-            shares = {"progress": f"{-1.0 + 0.05 * k:.2f}", "collision": "0.5", "clearance": "0.25"}
-            bag.write("/planner/critics", time_s, diagnostics(time_s, "critics", 0, "", shares))
+            said = "stopped: no picture for 0.6 s" if stopped else "following the plan"
+            planning = {
+                "cycle (s)": f"{0.1 + 0.01 * k:.3f}",
+                "period (s)": "0.5",
+                "plans": str(k),
+                "late": "0",
+            }
+            bag.write(
+                "/diagnostics", time_s, diagnostics(time_s, "planner: motion", 2 * int(stopped), said, {})
+            )
+            bag.write(
+                "/diagnostics", time_s, diagnostics(time_s, "planner: planning", 0, "plans in time", planning)
+            )
+            shares = {"progress": -1.0 + 0.05 * k, "collision": 0.5, "clearance": 0.25}
+            for name, share in shares.items():
+                values = {"weight": "1", "share of the best": f"{share:.2f}"}
+                bag.write(
+                    "/planner/critics", time_s, diagnostics(time_s, f"planner: critic {name}", 0, "", values)
+                )
             for j in range(10):
                 moment = time_s + j / 20
                 bag.write("/cmd_vel", moment, twist(moment, 0.0 if stopped else 0.5, 0.1))
@@ -230,21 +248,24 @@ def bright_drive(frames: int = 81) -> Drive:
     )
 
 
+_OFF_BY_SPEC = ModelSpec(
+    image_height=8,
+    image_width=12,
+    frame_rate_hz=8.0,
+    frames_per_latent=4,
+    latent_shape=(1, 1, 1),
+    sectors=24,
+    max_range_m=8.0,
+    place_width=4,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class OffByModel:
-    """A world model that knows ``bright_drive`` and is wrong by ``off`` grey levels: its PSNR is known by hand."""
+    """A world model that knows ``bright_drive`` and is wrong by ``off`` grey levels, so its PSNR is known."""
 
     off: int
-    spec: ModelSpec = ModelSpec(
-        image_height=8,
-        image_width=12,
-        frame_rate_hz=8.0,
-        frames_per_latent=4,
-        latent_shape=(1, 1, 1),
-        sectors=24,
-        max_range_m=8.0,
-        place_width=4,
-    )
+    spec: ModelSpec = _OFF_BY_SPEC
 
     def start(self, intrinsics: Intrinsics) -> OffByContext:
         return OffByContext(model=self, raw_frames=0)

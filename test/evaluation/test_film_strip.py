@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from sana_wm_ros.evaluation.film_strip import EMPTY_RGB, FilmLayout, FilmRow, enlarge, film_strip, seconds_label
+from sana_wm_ros.evaluation.film_strip import (
+    EMPTY_RGB,
+    FilmLayout,
+    FilmRow,
+    enlarge,
+    film_strip,
+    seconds_label,
+)
 
 
 def _flat(level: int) -> np.ndarray:
@@ -74,7 +81,9 @@ def test_rows_that_do_not_fit_are_refused_by_name(rows, words):
         film_strip(rows, [0.0, 1.0])
 
 
-@pytest.mark.parametrize(("time_s", "label"), [(0, "now"), (0.5, "0.5 s"), (8.0, "8 s"), (60.0, "60 s"), (-2.0, "-2 s")])
+@pytest.mark.parametrize(
+    ("time_s", "label"), [(0, "now"), (0.5, "0.5 s"), (8.0, "8 s"), (60.0, "60 s"), (-2.0, "-2 s")]
+)
 def test_seconds_as_people_read_them(time_s, label):
     assert seconds_label(time_s) == label
 

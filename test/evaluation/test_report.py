@@ -83,7 +83,13 @@ def test_the_page_needs_nothing_from_elsewhere(page):
 
 def test_the_page_holds_what_was_in_the_bag(page):
     text, _, _ = page
-    for words in ("stopped: no picture for 0.6 s", "19 plans", "/planner/rollouts", "models/nano", "8 s ahead"):
+    for words in (
+        "stopped: no picture for 0.6 s",
+        "19 plans",
+        "/planner/rollouts",
+        "models/nano",
+        "8 s ahead",
+    ):
         assert words in text
     # candidates, timing, diagnostics, shares, PSNR and two film strips
     assert len(re.findall(r'src="data:image/', text)) == 7
@@ -122,7 +128,8 @@ def test_a_run_that_published_only_one_plan_still_gets_a_page(tmp_path):
     with BagWriter(tmp_path / "thin") as bag:
         bag.write("/plan", 5.0, path_message(5.0, np.zeros((3, 2))))
     text = write_report(
-        ReportInput(recording=read_recording(tmp_path / "thin"), command="x", model="none"), tmp_path / "report"
+        ReportInput(recording=read_recording(tmp_path / "thin"), command="x", model="none"),
+        tmp_path / "report",
     ).page.read_text(encoding="utf-8")
     for reason in ("no candidates", "diagnostics: none", "holds no ~/critics"):
         assert reason in text
@@ -132,7 +139,11 @@ def test_costs_that_are_not_numbers_are_drawn_grey_not_fatal(tmp_path):
     paths = [np.linspace([0, 0], [1, k], 5) for k in range(3)]
     clear = [np.zeros(5, bool)] * 3
     with BagWriter(tmp_path / "odd") as bag:
-        for time_s, costs in ((5.0, [np.nan] * 3), (6.0, [np.inf, 1.0, -np.inf]), (7.0, [1e308, -1e308, 0.0])):
+        for time_s, costs in (
+            (5.0, [np.nan] * 3),
+            (6.0, [np.inf, 1.0, -np.inf]),
+            (7.0, [1e308, -1e308, 0.0]),
+        ):
             bag.write("/rollouts", time_s, rollouts_message(time_s, paths, costs, clear))
             bag.write("/plan", time_s, path_message(time_s, paths[0]))
     given = ReportInput(recording=read_recording(tmp_path / "odd"), command="x", model="none")

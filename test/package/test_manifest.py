@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
+import sys
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import pytest
 from packaging.requirements import Requirement
 
 import sana_wm_ros
+from sana_wm_ros.planning.critics import SHIPPED
 
 LARGEST_FILE_MB = 40
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-# ROS modules that nodes and launch files import under guard because some installations lack them.
-ROS_PREFIXES = ("rclpy", "cv_bridge", "tf2_ros", "std_srvs", "launch", "launch_ros", "builtin_interfaces")
+ROS = {"ament_index_python", "launch", "launch_ros", "rclpy", "std_srvs", "tf2_ros"}
+# Imported under guard where an installed ROS 2 has them.
+NOT_ON_PYPI = {"composition_interfaces"}
+# Modules whose distribution on PyPI has another name.
+DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "PyYAML"}
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,22 @@ def distribution(checkout: Path):
 def pins(checkout: Path, *names: str) -> list[Requirement]:
     lines = [line for name in names for line in (checkout / "requirements" / name).read_text().splitlines()]
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def imports(checkout: Path, *folders: str) -> set[str]:
+    """Top names of all modules that the code in these folders imports."""
+    names = set()
+    for path in (path for folder in folders for path in (checkout / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+    return names
+
+
+def is_ros(name: str) -> bool:
+    return name in ROS or name.endswith(("_msgs", "_interfaces"))
 
 
 def normal(name: str) -> str:
@@ -60,22 +81,30 @@ def test_the_installed_metadata_is_that_of_this_checkout() -> None:
 
 def test_package_xml_names_every_ros_package_that_the_code_imports(checkout: Path, manifest) -> None:
     declared = {dependency.name for dependency in manifest.exec_depends}
-    used = set()
-    for path in [*(checkout / "sana_wm_ros").rglob("*.py"), *(checkout / "launch").glob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module]
-            tops = {name.split(".")[0] for name in names}
-            used |= {top for top in tops if top in ROS_PREFIXES or top.endswith(("_msgs", "_interfaces"))}
-    assert used <= declared
+    assert {name for name in imports(checkout, "sana_wm_ros", "launch") if is_ros(name)} <= declared
+
+
+def test_setup_py_names_every_library_that_the_code_imports(checkout: Path, distribution) -> None:
+    extras = distribution.extras_require
+    asked = [*distribution.install_requires, *extras["ros"], *extras["sim"], *extras["dev"]]
+    declared = {normal(Requirement(line).name) for line in asked}
+    known = {
+        *sys.stdlib_module_names,
+        "sana_wm_ros",
+        *(path.stem for path in (checkout / "test").rglob("*.py")),
+    }
+    used = {
+        name for name in imports(checkout, "sana_wm_ros", "test") if name not in known and not is_ros(name)
+    }
+    used -= NOT_ON_PYPI | {"triton"}  # triton comes with torch
+    assert {normal(DISTRIBUTIONS.get(name, name)) for name in used} <= declared
 
 
 def test_every_launch_config_and_model_file_is_installed(checkout: Path, distribution) -> None:
     installed = {name for _, names in distribution.data_files for name in names}
     there = {
         str(path.relative_to(checkout))
-        for folder in ("launch", "config", "models", "resource")
+        for folder in ("launch", "config", "models", "demo", "resource")
         for path in (checkout / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
@@ -96,10 +125,11 @@ def test_every_executable_leads_to_a_function(distribution, script: str) -> None
 
 
 def test_every_critic_is_found_by_its_entry_point(distribution) -> None:
-    declared = {line.split(" = ")[0] for line in distribution.entry_points["sana_wm_ros.critics"]}
-    found = {entry.name: entry.load() for entry in entry_points(group="sana_wm_ros.critics")}
-    assert declared <= set(found), "install the package again: pip install --editable ."
-    assert all(callable(critic.score) for critic in found.values())
+    declared = set(distribution.entry_points["sana_wm_ros.critics"])
+    assert declared == {f"{name} = {place}" for name, place in SHIPPED.items()}
+    found = {entry.name: entry for entry in entry_points(group="sana_wm_ros.critics")}
+    assert set(SHIPPED) <= set(found), "install the package again: pip install --editable ."
+    assert all(callable(found[name].load().score) for name in SHIPPED)
 
 
 @pytest.mark.parametrize("python", PYTHONS)

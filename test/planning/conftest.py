@@ -1,4 +1,4 @@
-"""A world of discs that imagines the truth: the world model protocol with clearances worked out by geometry."""
+"""A world of discs that imagines the truth: the world model protocol, worked out by geometry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class DiscWorld:
     discs: tuple[tuple[float, float, float], ...] = ()
     radius: float = 0.2
     sectors: int = 24
-    T_base_camera: np.ndarray = field(default_factory=lambda: camera.base_to_optical([0.1, 0, 0.3], [0, 0.1, 0]))
+    T_base_camera: np.ndarray = field(
+        default_factory=lambda: camera.base_to_optical([0.1, 0, 0.3], [0, 0.1, 0])
+    )
     clock: FakeClock | None = None
     seconds_per_frame: float = 0.0
     broken: tuple[int, ...] = ()
@@ -68,17 +70,17 @@ class DiscWorld:
             result = np.minimum(result, np.hypot(points[..., 0] - x, points[..., 1] - y) - r)
         return result
 
-    def ranges(self, pose_3: np.ndarray, bearings: np.ndarray) -> np.ndarray:
-        """Where rays from a pose first meet a disc."""
-        angle = pose_3[2] + bearings
-        result = np.full(len(bearings), MAX_RANGE)
+    def ranges(self, poses_3: np.ndarray, bearings_R: np.ndarray) -> np.ndarray:
+        """Where rays (..., R) from poses (..., 3) first meet a disc."""
+        angle = poses_3[..., 2:] + bearings_R
+        cos, sin = np.cos(angle), np.sin(angle)
+        result = np.full(angle.shape, MAX_RANGE)
         for x, y, r in self.discs:
-            dx, dy = x - pose_3[0], y - pose_3[1]
-            along = dx * np.cos(angle) + dy * np.sin(angle)
+            dx, dy = x - poses_3[..., :1], y - poses_3[..., 1:2]
+            along = dx * cos + dy * sin
             gap = r * r - (dx * dx + dy * dy - along**2)
-            hit = (gap >= 0) & (along > 0)
-            entry = np.where(hit, along - np.sqrt(np.maximum(gap, 0)), MAX_RANGE)
-            result = np.minimum(result, np.where(entry > 0, entry, MAX_RANGE))
+            entry = along - np.sqrt(np.maximum(gap, 0))
+            result = np.where((gap >= 0) & (entry > 0), np.minimum(result, entry), result)
         return result
 
 
@@ -104,15 +106,17 @@ class DiscBatch:
         world.calls.append((size, frames))
         base = se3.to_planar(poses_NF44.double().numpy() @ se3.inverse(world.T_base_camera))
         stopped = self.stopped_N3.copy()
-        collision, clearance = np.zeros((size, frames)), np.zeros((size, frames, world.sectors))
-        fine = np.arange(world.sectors * 5) * 2 * np.pi / (world.sectors * 5) - 2 * np.pi / world.sectors * 0.4
+        collision = world.distance(base[..., :2]) < world.radius
         for n in range(size):
-            for f in range(frames):
-                if np.isnan(stopped[n, 0]) and world.distance(base[n, f, :2]) < world.radius:
-                    stopped[n] = base[n, f]
-                at = base[n, f] if np.isnan(stopped[n, 0]) else stopped[n]
-                collision[n, f] = 0.0 if np.isnan(stopped[n, 0]) else 1.0
-                clearance[n, f] = world.ranges(at, fine).reshape(world.sectors, 5).min(axis=1)
+            if not np.isnan(stopped[n, 0]):
+                collision[n], base[n] = True, stopped[n]
+            elif collision[n].any():
+                first = int(np.argmax(collision[n]))
+                collision[n, first:], base[n, first:] = True, base[n, first]
+                stopped[n] = base[n, first]
+        # Five rays through each sector, the middle one through its centre.
+        fine = (np.arange(world.sectors * 5) - 2) * 2 * np.pi / (world.sectors * 5)
+        clearance = world.ranges(base, fine).reshape(size, frames, world.sectors, 5).min(axis=-1)
         bad = np.isin(self.rows, world.broken)[:, None] & (self.done + np.arange(frames) >= world.broken_from)
         clearance[bad] = np.nan
         if world.clock is not None:

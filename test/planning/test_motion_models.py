@@ -65,7 +65,7 @@ def test_a_car_turns_as_tightly_as_its_steering_by_hand():
 
 
 def test_speeding_up_by_hand():
-    # 1 m/s^2 for half a second: 0.5 m/s; then the limit of 0.6. Yaw: 3 rad/s^2 for half a second reaches 1.2 at once.
+    # 1 m/s^2 for half a second: 0.5 m/s; then the limit of 0.6. 3 rad/s^2 reach 1.2 rad/s at once.
     twists, _ = mm.roll_out(
         Robot(),
         np.zeros(3),
@@ -79,8 +79,24 @@ def test_speeding_up_by_hand():
 
 
 def test_knots_are_joined_by_lines_and_held_outside():
-    commands = mm.from_knots(np.array([1.0, 2.0]), np.array([[0, 0, 0], [1, 0, -1.0]]), np.array([0.5, 1.25, 3.0]))
+    commands = mm.from_knots(
+        np.array([1.0, 2.0]), np.array([[0, 0, 0], [1, 0, -1.0]]), np.array([0.5, 1.25, 3.0])
+    )
     assert commands == pytest.approx(np.array([[0, 0, 0], [0.25, 0, -0.25], [1, 0, -1]]))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [dict(max_speed_mps=0.0), dict(max_reverse_mps=-0.1), dict(radius_m=np.nan), dict(max_steering_rad=1.6)],
+)
+def test_a_robot_that_cannot_be_is_refused_by_name(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        Robot(**bad)
+
+
+def test_an_unknown_drive_lists_the_known_ones():
+    with pytest.raises(ValueError, match="'tracked' is not known; choose one of differential, ackermann"):
+        Robot(drive="tracked")
 
 
 @pytest.mark.parametrize(

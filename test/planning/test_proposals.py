@@ -14,7 +14,9 @@ from sana_wm_ros.planning.types import Goal, Robot, RobotState
 
 drives = st.sampled_from(["differential", "ackermann", "omnidirectional"])
 states = st.builds(
-    lambda x, y, yaw, v, vy, w: RobotState(time_s=50.0, pose_3=np.array([x, y, yaw]), twist_3=np.array([v, vy, w])),
+    lambda x, y, yaw, v, vy, w: RobotState(
+        time_s=50.0, pose_3=np.array([x, y, yaw]), twist_3=np.array([v, vy, w])
+    ),
     *[st.floats(-5, 5), st.floats(-5, 5), st.floats(-4, 4)],
     *[st.floats(-0.4, 0.8), st.floats(-0.3, 0.3), st.floats(-1.5, 1.5)],
 )
@@ -88,12 +90,20 @@ def test_it_says_where_candidates_come_from(kit):
 def curved_plan(kit):
     """An S of 20 s that a differential robot can drive."""
     times = np.arange(40) * 0.5
-    return kit.plan_from(np.stack([0.4 + 0 * times, 0 * times, 0.4 * np.sin(times / 3)], axis=-1), kit.state(v=0.4))
+    return kit.plan_from(
+        np.stack([0.4 + 0 * times, 0 * times, 0.4 * np.sin(times / 3)], axis=-1), kit.state(v=0.4)
+    )
 
 
 def last_plan_row(kit, start, previous, **options):
     candidates = propose(
-        Robot(), start, Goal(x_m=9.0, y_m=3.0), SETTINGS, np.random.default_rng(0), previous=previous, **options
+        Robot(),
+        start,
+        Goal(x_m=9.0, y_m=3.0),
+        SETTINGS,
+        np.random.default_rng(0),
+        previous=previous,
+        **options,
     )
     return candidates.poses_NF3[candidates.origins.index("last plan")]
 
@@ -117,7 +127,9 @@ def test_the_last_plan_shifted_by_part_of_a_frame_goes_on_along_the_same_way(kit
 
 def test_a_robot_that_left_its_plan_is_led_back_to_it(kit):
     previous = curved_plan(kit)
-    start = RobotState(time_s=1.0, pose_3=previous.poses_F3[1] + [0.0, 0.15, 0.1], twist_3=previous.twists_F3[1])
+    start = RobotState(
+        time_s=1.0, pose_3=previous.poses_F3[1] + [0.0, 0.15, 0.1], twist_3=previous.twists_F3[1]
+    )
     row = last_plan_row(kit, start, previous)
     assert np.hypot(*(row[0] - previous.poses_F3[2])[:2]) > 0.1
     assert np.hypot(*(row[25] - previous.poses_F3[27])[:2]) < 0.05
@@ -143,6 +155,15 @@ def test_a_plan_that_is_over_is_not_carried_on(kit):
         Robot(), kit.state(time_s=2.0), None, SETTINGS, np.random.default_rng(0), previous=previous
     ).origins
     assert "last plan" not in origins
+
+
+def test_a_plan_that_expired_is_not_carried_on(kit):
+    previous = kit.plan_from([[0.4, 0, 0]] * 40, kit.state(), valid_s=3.0)
+    ask = lambda now: propose(  # noqa: E731
+        Robot(), kit.state(time_s=now), None, SETTINGS, np.random.default_rng(0), previous=previous
+    )
+    assert "last plan" in ask(2.9).origins
+    assert "last plan" not in ask(3.1).origins
 
 
 def test_while_the_planner_thinks_all_but_stop_do_what_the_robot_does_anyway(kit):

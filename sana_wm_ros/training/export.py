@@ -1,0 +1,160 @@
+"""From a run folder to a model folder: averaged weights, measured on drives never seen, with an honest card."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+
+from sana_wm_ros.training.run_folder import BadRun, RunFolder
+from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
+from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.heads import Heads, HeadsConfig
+from sana_wm_ros.world_model.transformer import SanaTransformer
+
+if TYPE_CHECKING:
+    from sana_wm_ros.world_model.model import NavigationModel
+
+AUTOENCODER_FILE = "autoencoder.pt"
+
+
+def stored_run(path: Path, stage: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and newest state of a run of this stage; ``BadRun`` says what is missing."""
+    config_file = path / "config.yaml"
+    if not config_file.exists():
+        raise BadRun(f"{path} is not a run folder (no config.yaml); give the --out of a training")
+    config = yaml.safe_load(config_file.read_text())
+    if config.get("stage") != stage:
+        raise BadRun(f"{path} is a run of stage {config.get('stage')}, expected {stage}")
+    state = RunFolder(path=path).load()
+    if state is None:
+        raise BadRun(f"{path} has saved nothing yet; let the training run for a few minutes")
+    return config, state
+
+
+def autoencoder_of_run(path: Path) -> Autoencoder:
+    """The averaged autoencoder of a run of stage autoencoder."""
+    config, state = stored_run(path, "autoencoder")
+    model = Autoencoder(AutoencoderConfig(**config["model"]))
+    model.load_state_dict(state["average"]["values"])
+    return model.eval().requires_grad_(False)
+
+
+def keep_autoencoder(autoencoder: Autoencoder, run: Path) -> None:
+    """Put the autoencoder that a world model is trained for into its run folder."""
+    run.mkdir(parents=True, exist_ok=True)
+    config = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(autoencoder.config).items()}
+    torch.save({"config": config, "weights": autoencoder.state_dict()}, run / AUTOENCODER_FILE)
+
+
+def kept_autoencoder(run: Path) -> Autoencoder | None:
+    """The autoencoder in a world model's run folder, or None in a new run."""
+    file = run / AUTOENCODER_FILE
+    if not file.exists():
+        return None
+    stored = torch.load(file, map_location="cpu", weights_only=True)
+    model = Autoencoder(AutoencoderConfig(**stored["config"]))
+    model.load_state_dict(stored["weights"])
+    return model.eval().requires_grad_(False)
+
+
+def model_of_run(path: Path) -> tuple[NavigationModel, dict[str, Any]]:
+    """The averaged world model of a run and facts about its training (steps, frames, minutes, skipped steps)."""
+    from sana_wm_ros.world_model.model import NavigationModel
+
+    config, state = stored_run(path, "world-model")
+    autoencoder = kept_autoencoder(path)
+    if autoencoder is None:
+        raise BadRun(f"{path} lacks {AUTOENCODER_FILE}; it was not made by `sana_wm train`")
+    transformer = SanaTransformer(TransformerConfig(**config["model"]))
+    heads = Heads(HeadsConfig(**config["heads"]), transformer.config.width, transformer.config.tokens)
+    torch.nn.ModuleDict({"transformer": transformer, "heads": heads}).load_state_dict(state["average"]["values"])
+    model = NavigationModel(transformer, heads, autoencoder).requires_grad_(False)
+    facts = {"steps": state["step"], "latent_frames": state["frames"], "minutes": round(state["elapsed_s"] / 60, 1)}
+    return model, facts | {"skipped_steps": state["skipped"], "seed": config["seed"]}
+
+
+def _table(result: dict[str, Any]) -> str:
+    horizons = [f"{s:g} s" for s in result["horizons_s"]]
+    lines = ["| seconds ahead | " + " | ".join(horizons) + " |", "|---" * (len(horizons) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(f"{v:.1f}" for v in values) + " |" for name, values in result["psnr_db"].items()]
+    lines += ["", "| mean abs log error of ranges | " + " | ".join(horizons) + " |", "|---" * (len(horizons) + 1) + "|"]
+    errors = result["clearance_log_error"]
+    lines += [f"| {name} | " + " | ".join(f"{v:.2f}" for v in values) + " |" for name, values in errors.items()]
+    contact = result["contact"]
+    if contact.get("starts"):
+        seconds = [f"within {s:g} s" for s in contact["horizons_s"]]
+        lines += ["", "| AUROC of contact, open-loop drives | " + " | ".join(seconds) + " |", "|---" * (len(seconds) + 1) + "|"]
+        for name in ("collision_head", "least_clearance"):
+            lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(f"{v:.2f}" for v in contact[name]) + " |")
+        counts = zip(contact["contacts"], contact["known"], strict=True)
+        lines.append("| contacts / starts | " + " | ".join(f"{c} / {k}" for c, k in counts) + " |")
+    return "\n".join(lines)
+
+
+def model_card(name: str, result: dict[str, Any], facts: dict[str, Any], data: str, commands: list[str]) -> str:
+    """MODEL_CARD.md: what it is, what it was trained on, how far it can be trusted, and how that was measured."""
+    parameters = facts["parameters"]
+    return f"""# {name}
+
+A young navigation world model for a small indoor robot with one camera: a {parameters["transformer"] / 1e6:.1f} M
+parameter hybrid linear transformer (SANA-WM's blocks: Gated DeltaNet and windowed softmax attention with the UCPE
+camera branch), heads of {parameters["heads"] / 1e6:.2f} M and a video autoencoder of {parameters["autoencoder"] / 1e6:.1f} M.
+Pictures 64x96 at 8 Hz, latents 32 x 4 x 6 at 2 Hz. Licence: Apache-2.0, weights included.
+
+## Training
+
+{data}
+
+World model: {facts["steps"]} steps, {facts["latent_frames"] / 1e6:.2f} M latent frames, {facts["minutes"] / 60:.2f} h on one thread of
+{facts["hardware"]}, seed {facts["seed"]}, {facts["skipped_steps"]} steps skipped. Blind one-step regression for most clips, diffusion forcing for the rest.
+
+```
+{chr(10).join(commands)}
+```
+
+## How far it can be trusted
+
+Measured on {result["drives"]} simulated drives in buildings never trained on (other seeds, same kind of world), after {result["seen_s"]:g} s seen, along the
+true commands, one denoising step. PSNR in dB of decoded pictures; "standing still" compares a held pose with the last view.
+"Nearest view" knows the true pose. Any blur scores well far ahead: compare with the best baseline, not with the last frame.
+
+{_table(result)}
+
+Contact is measured on drives that never react to what happens, because a driver that backs off tells the model.
+
+![film strips](film_strip.png)
+
+## Limits
+
+* One kind of simulated building with flat colours. It has never seen a real camera picture: on real recordings expect its
+  imagination to be wrong, and plan with the validator and a range sensor in charge.
+* What was never seen can't be foretold in detail; beyond a few seconds it imagines colours and layout, not objects.
+* Trained for clips of up to 58 s; contexts and futures that together are longer are outside of what it has seen.
+* Contact probabilities come from a loss that weighs contact up, on data rich in contact: rank by them, don't read them as frequencies.
+* Young: trained for hours on a CPU, not for days on a GPU. One seed.
+"""
+
+
+def export(
+    run: Path, folder: Path, *, validation: list[Path], data: str, commands: list[str], drives: int = 24, seen: int = 41
+) -> dict[str, Any]:
+    """Validate the averaged model of a run and write it to ``folder`` with its card, numbers and film strips."""
+    from sana_wm_ros.training.validation import draw_film_strips, validate
+    from sana_wm_ros.world_model.checkpoint import save_model
+
+    model, facts = model_of_run(run)
+    facts["hardware"] = platform.processor() or platform.machine()
+    parts = {"transformer": model.transformer, "heads": model.heads, "autoencoder": model.autoencoder}
+    facts["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    result, films = validate(model, validation, drives=drives, seen=seen)
+    folder.mkdir(parents=True, exist_ok=True)
+    card = model_card(folder.name, result, facts, data, commands)
+    save_model(folder, model, card, dtype=torch.float16)
+    (folder / "validation.json").write_text(json.dumps(result | {"training": facts}, indent=1) + "\n")
+    draw_film_strips(films, folder / "film_strip.png")
+    return result

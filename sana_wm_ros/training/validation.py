@@ -1,0 +1,214 @@
+"""How far a trained model can be trusted, on drives it never saw: pictures, contact and ranges against honest baselines.
+
+Dimension letters: F latent frames, R raw frames of one, N candidates, K sectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sana_wm_ros.training.clips import camera_poses, integrate_commands
+from sana_wm_ros.training.episodes import FRAME_RATE_HZ, Episode, read_episode
+from sana_wm_ros.training.frames import list_episodes
+from sana_wm_ros.world_model.model import NavigationContext, NavigationModel
+from sana_wm_ros.world_model.protocol import Intrinsics
+
+HORIZONS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+CONTACT_HORIZONS_S = (2.0, 5.0, 10.0)
+ROWS = ("model", "autoencoder", "last frame", "context mean", "nearest view", "other commands")
+RADIAN_M = 1.5  # a view one radian aside is as far as one 1.5 m away
+
+
+@dataclass
+class Film:
+    """What one drive looked like at the horizons, for people: rows of pictures (F, H, W, 3)."""
+
+    name: str
+    rows: dict[str, Tensor] = field(default_factory=dict)
+
+
+def observe(model: NavigationModel, episode: Episode, seen: int) -> NavigationContext:
+    """The context after ``seen`` latent frames of a drive, with true poses."""
+    fx, fy, cx, cy = map(float, episode.intrinsics_4)
+    raw = 1 + (seen - 1) * model.spec.frames_per_latent
+    poses = camera_poses(episode.poses_T3[:raw].astype(np.float64), episode.T_base_camera_44)
+    context = model.start(Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy))
+    return context.extend(torch.from_numpy(episode.frames_THWC[:raw]), torch.from_numpy(poses))
+
+
+def commanded(episode: Episode, commands_T3: np.ndarray, seen: int, frames: int, per_latent: int) -> Tensor:
+    """Camera poses (F, 4, 4) that commands ask for after ``seen`` latent frames of a drive."""
+    now = (seen - 1) * per_latent
+    asked = commands_T3[: frames * per_latent].astype(np.float64)
+    asked = np.concatenate([asked, np.repeat(asked[-1:], frames * per_latent - len(asked), axis=0)])
+    base = integrate_commands(episode.poses_T3[now].astype(np.float64), asked, 1 / FRAME_RATE_HZ)
+    return torch.from_numpy(camera_poses(base[per_latent::per_latent], episode.T_base_camera_44))
+
+
+def group_at(episode: Episode, latent: int, per_latent: int) -> Tensor:
+    """The raw frames of a latent frame, uint8 (R, H, W, 3)."""
+    return torch.from_numpy(episode.frames_THWC[(latent - 1) * per_latent + 1 : latent * per_latent + 1])
+
+
+def psnr(pictures: Tensor, truth: Tensor) -> float:
+    """Mean PSNR in dB over uint8 pictures."""
+    error = (pictures.float() - truth.float()).square().flatten(1).mean(1).clamp_min(1e-2)
+    return float((10 * torch.log10(255.0**2 / error)).mean())
+
+
+def auroc(score: np.ndarray, label: np.ndarray) -> float:
+    """Area under the ROC curve (ties count half); nan when only one class is there."""
+    positive, negative = score[label], score[~label]
+    if not len(positive) or not len(negative):
+        return float("nan")
+    above = (positive[:, None] > negative[None]).mean()
+    return float(above + 0.5 * (positive[:, None] == negative[None]).mean())
+
+
+def validate_pictures(
+    model: NavigationModel, episodes: list[Episode], *, seen: int, films: int = 4
+) -> tuple[dict[str, Any], list[Film]]:
+    """PSNR and range errors at ``HORIZONS_S`` after ``seen`` latent frames; drives must be free of contact there."""
+    per = model.spec.frames_per_latent
+    ahead = [int(s / model.spec.latent_period_s) for s in HORIZONS_S]
+    scores: dict[str, list[list[float]]] = {name: [] for name in (*ROWS, "standing still")}
+    ranges: dict[str, list[list[float]]] = {"model": [], "last ranges": []}
+    strips: list[Film] = []
+    for index, episode in enumerate(episodes):
+        now = (seen - 1) * per
+        other = episodes[(index + 1) % len(episodes)].commands_T3[now:]
+        ways = [episode.commands_T3[now:], other, np.zeros((1, 3), np.float32)]
+        poses = torch.stack([commanded(episode, way, seen, ahead[-1], per) for way in ways])
+        _, rollout = observe(model, episode, seen).fork(len(ways)).imagine(poses)
+        pick = torch.tensor(ahead) - 1
+        imagined = [model.decode(row[pick]).unflatten(0, (-1, per)) for row in rollout.latents_NFCHW]
+        truth = torch.stack([group_at(episode, seen - 1 + a, per) for a in ahead])
+        whole = torch.from_numpy(episode.frames_THWC[: 1 + (seen - 1 + ahead[-1]) * per])
+        latents = model.autoencoder.encode(whole, first=True)
+        last = group_at(episode, seen - 1, per)
+        views = nearest_views(episode, seen, ahead, per)
+        rows = {
+            "model": imagined[0],
+            "autoencoder": model.decode(latents[seen - 1 :][torch.tensor(ahead)]).unflatten(0, (-1, per)),
+            "last frame": last[-1].expand_as(truth),
+            "context mean": model.decode(latents[:seen].mean(0, keepdim=True)).expand_as(truth),
+            "nearest view": torch.stack([torch.from_numpy(episode.frames_THWC[v]) for v in views])[:, None].expand_as(truth),
+            "other commands": imagined[1],
+        }
+        for name, pictures in rows.items():
+            scores[name].append([psnr(p, t) for p, t in zip(pictures, truth, strict=True)])
+        still = model.decode(latents[seen - 1 : seen])
+        scores["standing still"].append([psnr(p, still) for p in imagined[2]])
+        true_m = episode.clearance_TK[[(seen - 1 + a) * per for a in ahead]].clip(0.1, model.spec.max_range_m)
+        guess_m = rollout.clearance_NFK[0, pick].clamp_min(0.1).numpy()
+        past_m = episode.clearance_TK[now].clip(0.1, model.spec.max_range_m)
+        ranges["model"].append(np.abs(np.log(guess_m / true_m)).mean(1).tolist())
+        ranges["last ranges"].append(np.abs(np.log(past_m[None] / true_m)).mean(1).tolist())
+        if index < films:
+            shown = {"seen then": truth[:, -1], **{n: rows[n][:, -1] for n in ("autoencoder", "model", "nearest view")}}
+            strips.append(Film(name=f"{episode.family} {episode.seed} {episode.driver}", rows=shown))
+    table = {name: np.mean(rows, axis=0).round(2).tolist() for name, rows in scores.items()}
+    errors = {name: np.mean(rows, axis=0).round(3).tolist() for name, rows in ranges.items()}
+    return {"drives": len(episodes), "seen_s": (seen - 1) * 0.5, "psnr_db": table, "clearance_log_error": errors}, strips
+
+
+def nearest_views(episode: Episode, seen: int, ahead: list[int], per_latent: int) -> list[int]:
+    """For each horizon the seen raw frame whose true pose is nearest to the one then."""
+    past = episode.poses_T3[: (seen - 1) * per_latent + 1].astype(np.float64)
+    chosen = []
+    for a in ahead:
+        x, y, yaw = episode.poses_T3[(seen - 1 + a) * per_latent].astype(np.float64)
+        turn = np.abs((past[:, 2] - yaw + np.pi) % (2 * np.pi) - np.pi)
+        chosen.append(int(np.argmin(np.hypot(past[:, 0] - x, past[:, 1] - y) + RADIAN_M * turn)))
+    return chosen
+
+
+def validate_contact(model: NavigationModel, episodes: list[Episode]) -> dict[str, Any]:
+    """AUROC of foretelling contact within ``CONTACT_HORIZONS_S`` on drives that never react.
+
+    Starts are a fixed grid every 5 s, each after at least 4 s without contact; a start counts at a horizon when the
+    recording tells whether contact came by then.
+    """
+    per = model.spec.frames_per_latent
+    longest = int(CONTACT_HORIZONS_S[-1] / model.spec.latent_period_s)
+    rows: list[tuple[list[float], list[float], list[float]]] = []
+    for episode in episodes:
+        if not episode.open_loop:
+            continue
+        count = 1 + (len(episode) - 1) // per
+        touched = np.flatnonzero(episode.contact_T)
+        first = int(np.ceil(touched[0] / per)) if len(touched) else 10**9
+        for seen in range(9, count - 3, 10):
+            if first <= seen - 1:
+                break
+            poses = commanded(episode, episode.commands_T3[(seen - 1) * per :], seen, longest, per)
+            _, rollout = observe(model, episode, seen).fork(1).imagine(poses[None])
+            labels, hits, gaps = [], [], []
+            for seconds in CONTACT_HORIZONS_S:
+                a = int(seconds / model.spec.latent_period_s)
+                came = first <= seen - 1 + a
+                labels.append(float(came) if came or seen + a <= count else float("nan"))
+                hits.append(float(rollout.collision_NF[0, :a].max()))
+                gaps.append(-float(rollout.clearance_NFK[0, :a].min()))
+            rows.append((labels, hits, gaps))
+    if not rows:
+        return {"starts": 0}
+    label, hit, gap = (np.array([row[i] for row in rows]) for i in range(3))
+    result: dict[str, Any] = {"starts": len(rows), "horizons_s": CONTACT_HORIZONS_S}
+    known = [~np.isnan(label[:, i]) for i in range(len(CONTACT_HORIZONS_S))]
+    for name, score in (("collision_head", hit), ("least_clearance", gap)):
+        result[name] = [round(auroc(score[k, i], label[k, i] > 0.5), 3) for i, k in enumerate(known)]
+    result["contacts"] = [int(label[k, i].sum()) for i, k in enumerate(known)]
+    result["known"] = [int(k.sum()) for k in known]
+    return result
+
+
+def validate(
+    model: NavigationModel, data: list[Path], *, drives: int = 24, seen: int = 41, contact_drives: int = 60
+) -> tuple[dict[str, Any], list[Film]]:
+    """The whole validation; ``drives`` quiet drives for pictures, ``contact_drives`` open-loop ones for contact."""
+    per = model.spec.frames_per_latent
+    needed = 1 + (seen - 1 + int(HORIZONS_S[-1] / model.spec.latent_period_s)) * per
+    quiet: list[Episode] = []
+    open_loop: list[Episode] = []
+    for path in list_episodes(data):
+        if len(quiet) >= drives and len(open_loop) >= contact_drives:
+            break
+        episode = read_episode(path)
+        if len(quiet) < drives and len(episode) >= needed and not episode.contact_T[:needed].any():
+            quiet.append(episode)
+        if len(open_loop) < contact_drives and episode.open_loop:
+            open_loop.append(episode)
+    if not quiet:
+        raise ValueError(f"no drive of {needed} frames without contact in {', '.join(map(str, data))}")
+    result, films = validate_pictures(model, quiet, seen=seen)
+    result["horizons_s"] = HORIZONS_S
+    result["contact"] = validate_contact(model, open_loop)
+    return result, films
+
+
+def draw_film_strips(films: list[Film], path: Path) -> None:
+    """One picture: per drive a row each of what was then seen, its autoencoding, the imagination, the nearest view."""
+    from matplotlib.figure import Figure
+
+    names = list(films[0].rows)
+    figure = Figure(figsize=(10, 1.15 * len(films) * len(names)), layout="constrained")
+    grid = figure.subplots(len(films) * len(names), len(HORIZONS_S), squeeze=False)
+    for f, film in enumerate(films):
+        for r, name in enumerate(names):
+            for h, seconds in enumerate(HORIZONS_S):
+                axes = grid[f * len(names) + r][h]
+                axes.imshow(film.rows[name][h].numpy())
+                axes.set_xticks([])
+                axes.set_yticks([])
+                if r == 0:
+                    axes.set_title(f"{seconds:g} s" + (f"  {film.name}" if h == 0 else ""), fontsize=7)
+                if h == 0:
+                    axes.set_ylabel(name, fontsize=7)
+    figure.savefig(path, dpi=90)

@@ -1,0 +1,203 @@
+"""What the node offers over DDS: topics, parameters, services, goals, lifecycle."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Path
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from robot_rig import RobotRig
+from sensor_msgs.msg import Image, LaserScan
+from visualization_msgs.msg import Marker, MarkerArray
+
+NAME = "/sana_wm_planner"
+
+
+def set_parameter(rig: RobotRig, name: str, **value: Any) -> Any:
+    client = rig.node.create_client(SetParameters, f"{NAME}/set_parameters")
+    assert client.wait_for_service(timeout_sec=5.0)
+    parameter = Parameter(name=name, value=ParameterValue(**value))
+    future = client.call_async(SetParameters.Request(parameters=[parameter]))
+    rig.wait_until(future.done, "an answer to set_parameters")
+    return future.result().results[0]
+
+
+def double(value: float) -> dict[str, Any]:
+    return {"type": ParameterType.PARAMETER_DOUBLE, "double_value": value}
+
+
+def test_the_robot_drives_to_its_goal_and_stands_there(start_node: Any, rig: RobotRig) -> None:
+    start_node()
+    rig.send_goal_when_heard(1.5, 0.3)
+    rig.wait_until(lambda: rig.stopped_for("goal reached"), "the goal", timeout_s=30.0)
+    assert np.hypot(rig.pose_3[0] - 1.5, rig.pose_3[1] - 0.3) < 0.35
+    assert max(np.abs(c[0]) for _, c in rig.commands) <= 0.6 + 1e-9
+
+
+def test_everything_that_was_imagined_can_be_looked_at(start_node: Any, rig: RobotRig) -> None:
+    heard: dict[str, Any] = {}
+    topics = {
+        "plan": Path,
+        f"{NAME}/rollouts": MarkerArray,
+        f"{NAME}/imagined/image": Image,
+        f"{NAME}/imagined/film_strip": Image,
+        f"{NAME}/imagined/scan": LaserScan,
+        f"{NAME}/critics": DiagnosticArray,
+    }
+    for topic, kind in topics.items():
+        rig.node.create_subscription(kind, topic, lambda m, topic=topic: heard.__setitem__(topic, m), 5)
+    start_node()
+    rig.send_goal_when_heard(50.0, 0.0)
+    rig.wait_until(lambda: len(heard) == len(topics), f"all of {list(topics)}")
+    assert heard["plan"].header.frame_id == "odom"
+    # The plan lies 0.5 s apart on the latent clock, four seconds of it and its start.
+    assert len(heard["plan"].poses) == 9
+    lines = [m for m in heard[f"{NAME}/rollouts"].markers if m.type == Marker.LINE_STRIP and m.points]
+    assert 1 <= len(lines) <= 4 and all(len(m.points) == len(m.colors) for m in lines)
+    picture = heard[f"{NAME}/imagined/image"]
+    assert (picture.encoding, picture.width, picture.height) == ("rgb8", 48 * 3, 32 * 3)
+    # 4 s at 8 Hz are 32 frames, a film strip of 12 of them side by side.
+    assert heard[f"{NAME}/imagined/film_strip"].width == 12 * 48 * 3
+    scan = heard[f"{NAME}/imagined/scan"]
+    assert len(scan.ranges) == 24 and scan.angle_increment == pytest.approx(2 * np.pi / 24)
+    names = {status.name.split()[-1] for status in heard[f"{NAME}/critics"].status}
+    assert {"goal_pose", "collision", "clearance"} <= names
+
+
+def test_nothing_is_decoded_while_nobody_looks(
+    start_node: Any, rig: RobotRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sana_wm_ros.world_model.model import NavigationModel
+
+    decoded = []
+    original = NavigationModel.decode
+    monkeypatch.setattr(NavigationModel, "decode", lambda *a: decoded.append(1) or original(*a))
+    start_node()
+    rig.send_goal_when_heard(50.0, 0.0)
+    rig.wait_until_driving()
+    time.sleep(1.0)
+    assert not decoded
+
+
+def test_a_twist_without_stamp_on_request(start_node: Any, make_rig: Any) -> None:
+    rig = make_rig(command_type=Twist)
+    start_node(command__stamped=False)
+    rig.send_goal_when_heard(50.0, 0.0)
+    rig.wait_until_driving()
+
+
+def test_parameters_are_described_with_range(start_node: Any, rig: RobotRig) -> None:
+    start_node(active=False)
+    client = rig.node.create_client(DescribeParameters, f"{NAME}/describe_parameters")
+    assert client.wait_for_service(timeout_sec=5.0)
+    future = client.call_async(
+        DescribeParameters.Request(names=["robot.radius_m", "critics.collision.weight"])
+    )
+    rig.wait_until(future.done, "descriptions")
+    radius, weight = future.result().descriptors
+    assert "must stay free" in radius.description and "[0.02, 5]" in radius.additional_constraints
+    assert "may change while the node runs" in weight.additional_constraints
+
+
+def test_bad_and_late_changes_of_parameters_are_refused_with_a_reason(start_node: Any, rig: RobotRig) -> None:
+    start_node()
+    wild = set_parameter(rig, "goal.tolerance_m", **double(-1.0))
+    late = set_parameter(rig, "robot.radius_m", **double(0.3))
+    fine = set_parameter(rig, "goal.tolerance_m", **double(0.5))
+    assert not wild.successful and "expected a number in [0.01, 10]" in wild.reason
+    assert not late.successful and "clean up, set it, configure again" in late.reason
+    assert fine.successful
+
+
+def test_a_critics_weight_changes_while_planning_goes_on(start_node: Any, rig: RobotRig) -> None:
+    weights: list[str] = []
+
+    def listen(message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.endswith("critic smoothness"):
+                weights.append(next(pair.value for pair in status.values if pair.key == "weight"))
+
+    rig.node.create_subscription(DiagnosticArray, f"{NAME}/critics", listen, 5)
+    start_node()
+    rig.send_goal_when_heard(50.0, 0.0)
+    rig.wait_until(lambda: bool(weights), "critics")
+    assert set_parameter(rig, "critics.smoothness.weight", **double(7.5)).successful
+    rig.wait_until(lambda: weights[-1] == "7.5", "the new weight")
+
+
+def test_a_misspelt_parameter_is_named_with_the_nearest_real_one(
+    start_node: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start_node(active=False, planner__rate_hertz=3.0)
+    assert (
+        "planner.rate_hertz is not known and does nothing; did you mean planner.rate_hz?"
+        in capfd.readouterr().err
+    )
+
+
+def test_a_goal_in_an_unknown_frame_is_refused_by_name(
+    start_node: Any, rig: RobotRig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start_node()
+    rig.wait_until(lambda: rig.stopped_for("no goal"), "readiness")
+    rig.send_goal(1.0, 0.0, frame_id="mars")
+    said = ""
+
+    def told() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "goal refused" in said and "'mars'" in said
+
+    rig.wait_until(told, "a refusal")
+    assert not np.any([c for _, c in rig.commands])
+
+
+def test_a_publisher_that_cannot_be_heard_is_told_in_plain_words(
+    start_node: Any, rig: RobotRig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from geometry_msgs.msg import PoseStamped
+
+    start_node()
+    best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    rig.node.create_publisher(PoseStamped, "goal_pose", best_effort)
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    rig.node.create_subscription(Path, "plan", lambda m: None, latched)
+    said = ""
+
+    def told() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "cannot be heard" in said and "gets nothing" in said
+
+    rig.wait_until(told, "plain words about both")
+    assert "best effort" in said and "late joiners" in said
+
+
+def test_pictures_that_cannot_be_read_are_refused_once_and_counted(
+    start_node: Any, rig: RobotRig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start_node()
+    rig.encoding = "32FC1"
+    rig.wait_until(lambda: any("messages were refused" in text for _, _, text in rig.diagnostics), "a count")
+    time.sleep(1.0)
+    assert capfd.readouterr().err.count("'32FC1' cannot be read") == 1
+    rig.encoding = "rgb8"
+    rig.send_goal_when_heard(50.0, 0.0)
+    rig.wait_until_driving()
+
+
+def test_configure_and_cleanup_can_be_repeated(start_node: Any, rig: RobotRig) -> None:
+    node = start_node()
+    for _ in range(2):
+        node.trigger_deactivate()
+        node.trigger_cleanup()
+        assert node.autostart()
+    rig.send_goal_when_heard(50.0, 0.0)
+    rig.wait_until_driving()

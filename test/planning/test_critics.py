@@ -1,0 +1,169 @@
+"""Each critic's cost, worked out by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from sana_wm_ros.planning.critics.clearance import Clearance
+from sana_wm_ros.planning.critics.collision import Collision
+from sana_wm_ros.planning.critics.contact import ContactModel, ahead_clearance
+from sana_wm_ros.planning.critics.control_effort import ControlEffort
+from sana_wm_ros.planning.critics.goal_pose import GoalPose
+from sana_wm_ros.planning.critics.progress import Progress
+from sana_wm_ros.planning.critics.smoothness import Smoothness
+from sana_wm_ros.planning.critics.uncertainty import Uncertainty
+from sana_wm_ros.planning.types import Goal
+
+# Trusts imagination forever and believes the head as it is: no discount, no noise floor.
+PLAIN = ContactModel(floor=0.0, margin_m=0.1, trust_s=1e12)
+AHEAD = [[[0.4, 0.0, 0.0]] * 4]  # 0.2, 0.4, 0.6, 0.8 m along x
+GOAL = Goal(x_m=1.0, y_m=0.0)
+
+
+def test_goal_pose_is_the_distance_at_the_end(kit):
+    # ends at x = 0.8, goal at 1.0
+    assert GoalPose(contact=PLAIN).score(kit.futures(AHEAD, goal=GOAL)) == pytest.approx([0.2])
+
+
+def test_goal_pose_expects_a_robot_to_stay_where_it_touches_something(kit):
+    # Contact with 0.5 in the second frame only: half stays at x = 0.4 (0.6 m away), half arrives 0.2 m away.
+    futures = kit.futures(AHEAD, goal=GOAL, collision=[0.0, 0.5, 0.0, 0.0])
+    assert GoalPose(contact=PLAIN).score(futures) == pytest.approx([0.5 * 0.6 + 0.5 * 0.2])
+
+
+def test_goal_pose_adds_the_heading_close_to_the_goal(kit):
+    # 0.2 m away, heading off by 1 rad the shorter way (2 pi - 1 -> 1): 0.2 + 0.3 * 1 * exp(-0.2)
+    goal = Goal(x_m=1.0, y_m=0.0, yaw_rad=2 * np.pi - 1)
+    cost = GoalPose(contact=PLAIN).score(kit.futures(AHEAD, goal=goal))
+    assert cost.numpy() == pytest.approx([0.2 + 0.3 * np.exp(-0.2)])
+
+
+def test_progress_is_the_mean_remaining_share_of_the_way(kit):
+    # distances .8 .6 .4 .2 of 1 m: mean 0.5; standing still: 1
+    futures = kit.futures([*AHEAD, [[0.0, 0, 0]] * 4], goal=GOAL)
+    assert Progress(contact=PLAIN).score(futures) == pytest.approx([0.5, 1.0])
+
+
+def test_progress_stops_where_contact_is_certain(kit):
+    # stays at 0.6 m from the second frame on: (.8 + .6 + .6 + .6) / 4
+    futures = kit.futures(AHEAD, goal=GOAL, collision=[0.0, 1.0, 0.0, 0.0])
+    assert Progress(contact=PLAIN).score(futures) == pytest.approx([0.65])
+
+
+def test_without_a_goal_nothing_is_asked_for(kit):
+    assert GoalPose().score(kit.futures(AHEAD)) == pytest.approx([0.0])
+    assert Progress().score(kit.futures(AHEAD)) == pytest.approx([0.0])
+
+
+def test_collision_multiplies_the_chances_of_getting_through(kit):
+    # 1 - 0.9 * 0.8 * 1 * 1
+    futures = kit.futures(AHEAD, collision=[0.1, 0.2, 0.0, 0.0])
+    assert Collision(contact=PLAIN).score(futures) == pytest.approx([0.28])
+
+
+def test_collision_is_capped(kit):
+    assert Collision(contact=PLAIN).score(kit.futures(AHEAD, collision=1.0)) == pytest.approx([0.98])
+
+
+def test_collision_ignores_a_young_heads_noise_and_rescales_the_rest(kit):
+    # floor 0.1: 0.1 -> 0; 0.55 -> 0.45 / 0.9 = 0.5
+    contact = ContactModel(floor=0.1, trust_s=1e12)
+    assert Collision(contact=contact).score(kit.futures(AHEAD, collision=0.1)) == pytest.approx([0.0])
+    futures = kit.futures(AHEAD, collision=[0.1, 0.55, 0.1, 0.1])
+    assert Collision(contact=contact).score(futures) == pytest.approx([0.5])
+
+
+def test_collision_believes_later_frames_less(kit):
+    # contact foretold 2 s ahead, trusted for 2 s: exp(-1)
+    contact = ContactModel(floor=0.0, trust_s=2.0)
+    futures = kit.futures(AHEAD, collision=[0.0, 0.0, 0.0, 1.0])
+    assert Collision(contact=contact).score(futures).numpy() == pytest.approx([np.exp(-1)])
+
+
+def clearance_with(value, sector, frames=4, sectors=24):
+    clearance = np.full((1, frames, sectors), 8.0)
+    clearance[:, -1, sector] = value
+    return clearance
+
+
+def test_collision_counts_a_way_that_ends_before_a_wall(kit):
+    # 0.25 m free ahead; radius 0.2 + margin 0.1 - 0.25 = 0.05, half of the margin
+    futures = kit.futures(AHEAD, clearance=clearance_with(0.25, 0))
+    assert Collision(contact=PLAIN).score(futures) == pytest.approx([0.5])
+
+
+def test_a_wall_beside_the_way_is_no_contact(kit):
+    futures = kit.futures(AHEAD, clearance=clearance_with(0.25, 6))  # 90 degrees to the left
+    assert Collision(contact=PLAIN).score(futures) == pytest.approx([0.0])
+
+
+def test_backing_up_looks_behind(kit):
+    backwards = [[[-0.2, 0.0, 0.0]] * 4]
+    behind, ahead = clearance_with(0.2, 12), clearance_with(0.2, 0)
+    assert Collision(contact=PLAIN).score(kit.futures(backwards, clearance=behind)) == pytest.approx([0.98])
+    assert Collision(contact=PLAIN).score(kit.futures(backwards, clearance=ahead)) == pytest.approx([0.0])
+
+
+def test_a_robot_that_stands_or_turns_in_place_before_a_wall_does_not_touch_it(kit):
+    futures = kit.futures([[[0.0, 0.0, 1.0]] * 4], clearance=0.2)
+    assert Collision(contact=PLAIN).score(futures) == pytest.approx([0.0])
+
+
+@pytest.mark.parametrize("sectors", [4, 8, 24])
+@pytest.mark.parametrize("bearing", np.linspace(-3.1, 3.1, 9))
+def test_the_sector_nearest_to_the_way_always_counts(kit, sectors, bearing):
+    clearance = np.full((1, 1, sectors), 8.0)
+    clearance[..., round(bearing / (2 * np.pi) * sectors) % sectors] = 0.3
+    twist = [[[0.3 * np.cos(bearing), 0.3 * np.sin(bearing), 0.0]]]
+    futures = kit.futures(twist, clearance=clearance, sectors=sectors)
+    assert ahead_clearance(futures) == pytest.approx(0.3)
+
+
+def test_clearance_by_hand(kit):
+    # nearest .45, .7, .2, .95: free .25, .5, 0, .75 of 0.5 comfort -> (.5^2 + 0 + 1 + 0) / 4
+    clearance = np.array([0.45, 0.7, 0.2, 0.95])[None, :, None]
+    futures = kit.futures(AHEAD, clearance=clearance)
+    assert Clearance(comfort_m=0.5, trust_s=1e12).score(futures) == pytest.approx([0.3125])
+
+
+def test_clearance_weighs_what_is_near_in_time_more(kit):
+    # touching in the first of two frames (.5, 1 s), trusted for 0.5 s: e^-1 / (e^-1 + e^-2) = 1 / (1 + e^-1)
+    futures = kit.futures([[[0.4, 0, 0]] * 2], clearance=np.array([0.2, 8.0])[None, :, None])
+    cost = Clearance(trust_s=0.5).score(futures)
+    assert cost.numpy() == pytest.approx([1 / (1 + np.exp(-1))])
+
+
+def test_smoothness_by_hand(kit):
+    # changes per 0.5 s: .2 -> .4 m/s^2 of 1: .16; then .3 rad/s -> .6 rad/s^2 of 3: .04; mean of (.16, .04)
+    futures = kit.futures([[[0.2, 0, 0], [0.2, 0, 0.3]]])
+    assert Smoothness().score(futures) == pytest.approx([0.1])
+
+
+def test_smoothness_counts_the_change_from_what_the_robot_does_now(kit):
+    futures = kit.futures([[[0.2, 0, 0], [0.2, 0, 0]]], start=kit.state(v=0.2))
+    assert Smoothness().score(futures) == pytest.approx([0.0])
+
+
+def test_control_effort_by_hand(kit):
+    # (.3 / .6)^2 + (.6 / 1.2)^2 = .5 in one of two frames
+    futures = kit.futures([[[0.3, 0, 0.6], [0.0, 0, 0]]])
+    assert ControlEffort().score(futures) == pytest.approx([0.25])
+
+
+def test_uncertainty_is_the_mean(kit):
+    assert Uncertainty().score(kit.futures(AHEAD, uncertainty=[0.0, 1.0, 2.0, 1.0])) == pytest.approx([1.0])
+
+
+def test_costs_keep_the_type_of_the_rollout_and_one_row_per_candidate(kit):
+    futures = kit.futures([[[0.4, 0, 0]] * 4] * 3, goal=GOAL)
+    for critic in (
+        GoalPose(),
+        Progress(),
+        Collision(),
+        Clearance(),
+        Smoothness(),
+        ControlEffort(),
+        Uncertainty(),
+    ):
+        cost = critic.score(futures)
+        assert isinstance(cost, torch.Tensor) and cost.shape == (3,) and cost.dtype == torch.float64

@@ -1,0 +1,178 @@
+"""The whole cycle in a world whose truth is known: it finds the way, keeps its deadline, gives reasons."""
+
+import numpy as np
+import pytest
+import torch
+
+from sana_wm_ros.geometry import se2
+from sana_wm_ros.planning.critic_manager import CriticManager
+from sana_wm_ros.planning.follower import Follower
+from sana_wm_ros.planning.planner import Planner, PlannerSettings
+from sana_wm_ros.planning.proposals import ProposalSettings
+from sana_wm_ros.planning.scan import Scan
+from sana_wm_ros.planning.types import Goal, Robot, RobotState
+
+CRITICS = ["goal_pose", "progress", "collision", "clearance", "smoothness"]
+# A wall across the way, 2 m ahead and 2.4 m wide, of overlapping discs.
+WALL = tuple((2.0, y, 0.15) for y in np.arange(-1.2, 1.21, 0.2))
+GOAL = Goal(x_m=4.0, y_m=0.0)
+
+
+def planner(world, clock=None, **settings):
+    options = dict(proposals=ProposalSettings(count=16, frames=80)) | settings
+    extra = {} if clock is None else {"clock": clock}
+    return Planner(
+        Robot(), world.T_base_camera, CriticManager.load(CRITICS), PlannerSettings(**options), **extra
+    )
+
+
+def gap(world, poses_F3):
+    """The least room between the robot's disc and the world along poses."""
+    return world.distance(poses_F3[:, :2]).min() - world.radius
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_with_a_wall_straight_ahead_it_drives_around(kit, seed):
+    world = kit.DiscWorld(discs=WALL)
+    result = planner(world).plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(seed))
+    assert result.plan is not None and result.deadline_met
+    assert gap(world, result.plan.poses_F3) > 0.0
+    assert np.hypot(*(result.plan.poses_F3[-1, :2] - [4.0, 0.0])) < 0.3
+    straight = result.futures.candidates.origins.index("goal line")
+    assert result.costs_N[straight] > result.costs_N[result.best] + 10
+
+
+def test_without_a_wall_it_does_not(kit):
+    world = kit.DiscWorld()
+    result = planner(world).plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(0))
+    assert np.abs(result.plan.poses_F3[:, 1]).max() < 0.7
+    assert np.hypot(*(result.plan.poses_F3[-1, :2] - [4.0, 0.0])) < 0.3
+
+
+def test_replanning_and_following_together_reach_the_goal_behind_the_wall(kit):
+    world = kit.DiscWorld(discs=WALL)
+    plans = planner(world, proposals=ProposalSettings(count=10, frames=60))
+    follower, generator = Follower(Robot()), np.random.default_rng(5)
+    now, twist, pose, least = 0.0, np.zeros(3), np.zeros(3), np.inf
+    for _ in range(20):
+        start = RobotState(time_s=now, pose_3=pose, twist_3=twist)
+        result = plans.plan(world, start, GOAL, 60.0, generator, previous=follower.plan, commit_s=0.5)
+        for k in range(20):
+            if k == 10 and result.plan is not None:
+                follower.set_plan(result.plan)  # planning took half a second
+            command = follower.command(RobotState(time_s=now, pose_3=pose, twist_3=twist))
+            twist = command.twist_3
+            pose = se2.compose(pose, se2.exp(twist, 0.05))
+            least = min(least, float(world.distance(pose[:2])) - world.radius)
+            now += 0.05
+    assert least > 0.0
+    assert np.hypot(*(pose[:2] - [4.0, 0.0])) < GOAL.tolerance_m
+
+
+def test_the_result_holds_what_was_imagined(kit):
+    world = kit.DiscWorld(discs=WALL)
+    result = planner(world).plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(0))
+    assert len(result.futures.candidates) == len(result.costs_N) == 16
+    assert result.futures.rollout.collision_NF.shape == (16, 16)  # 8 s
+    assert result.finalists.rollout.collision_NF.shape == (2, 80) and result.horizon_s == 40.0
+    assert result.best in result.finalist_index
+    assert result.horizons_N.max() == 40.0 and result.horizons_N.min() == 8.0
+    total = sum(share[result.best] for share in result.shares.values())
+    assert total == pytest.approx(result.costs_N[result.best]) == pytest.approx(result.plan.cost)
+    assert set(result.timings_s) == {"propose", "imagine", "score", "validate"}
+
+
+def test_one_seed_gives_one_plan(kit):
+    world = kit.DiscWorld(discs=WALL)
+    make = lambda seed: planner(world).plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(seed)).plan  # noqa: E731
+    assert np.array_equal(make(7).poses_F3, make(7).poses_F3)
+
+
+def test_it_keeps_its_deadline_and_says_how_far_it_got(kit):
+    clock = kit.FakeClock()
+    world = kit.DiscWorld(clock=clock, seconds_per_frame=0.002)
+    result = planner(world, clock).plan(world, kit.state(), GOAL, 0.8, np.random.default_rng(0))
+    assert result.deadline_met and result.plan is not None
+    assert 8.0 <= result.horizon_s < 40.0
+
+
+def test_a_deadline_that_cannot_be_kept_is_said_so(kit):
+    clock = kit.FakeClock()
+    world = kit.DiscWorld(clock=clock, seconds_per_frame=0.1)
+    result = planner(world, clock).plan(world, kit.state(), GOAL, 0.5, np.random.default_rng(0))
+    assert result.plan is not None and not result.deadline_met
+
+
+def test_the_last_plan_keeps_the_next_one_from_getting_worse(kit):
+    world = kit.DiscWorld(discs=WALL)
+    rich = planner(world, proposals=ProposalSettings(count=24, frames=80))
+    first = rich.plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(0)).plan
+    start = RobotState(time_s=1.0, pose_3=first.poses_F3[1], twist_3=first.twists_F3[1])
+    poor = planner(world, proposals=ProposalSettings(count=4, frames=80))
+    cold, warm = [], []
+    for seed in range(5):
+        cold.append(poor.plan(world, start, GOAL, 60.0, np.random.default_rng(seed)).plan.cost)
+        warm.append(poor.plan(world, start, GOAL, 60.0, np.random.default_rng(seed), first).plan.cost)
+    assert max(warm) <= first.cost + 0.05
+    assert np.mean(warm) < np.mean(cold) - 0.5
+
+
+def test_reasons_instead_of_plans(kit):
+    world = kit.DiscWorld()
+    ask = lambda **o: planner(o.pop("world", world)).plan(  # noqa: E731
+        o.pop("context", world),
+        o.pop("start", kit.state()),
+        o.pop("goal", GOAL),
+        60.0,
+        np.random.default_rng(0),
+    )
+    for result, words in (
+        (ask(goal=None), "there is no goal"),
+        (ask(goal=Goal(x_m=np.nan, y_m=0.0)), "the goal is not finite"),
+        (ask(start=kit.state(x=np.nan)), "pose or velocity is not finite"),
+        (ask(context=kit.DiscWorld(latent_frames=0)), "nothing was seen yet"),
+        (ask(context=kit.DiscWorld(broken=tuple(range(16)))), "16 candidates were imagined as not finite"),
+    ):
+        assert result.plan is None and words in result.reason
+
+
+def test_some_candidates_that_are_not_finite_do_not_hinder_the_others(kit):
+    world = kit.DiscWorld(broken=(1, 4, 7))
+    result = planner(world).plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(0))
+    assert result.plan is not None and "3 candidates were imagined as not finite" in result.reason
+    assert np.isinf(result.costs_N[[1, 4, 7]]).all()
+
+
+def test_a_critic_that_fails_is_a_reason(kit):
+    class Broken:
+        name, weight = "broken", 1.0
+
+        def score(self, futures):
+            return torch.full((len(futures.candidates),), torch.nan)
+
+    world = kit.DiscWorld()
+    result = Planner(Robot(), world.T_base_camera, CriticManager([Broken()])).plan(
+        world, kit.state(), GOAL, 60.0, np.random.default_rng(0)
+    )
+    assert result.plan is None and "'broken' gave nan" in result.reason
+
+
+def test_what_the_scan_refuses_is_passed_over_for_the_next_best(kit):
+    # The imagined world is empty, but the real scanner sees a wall half a metre ahead.
+    world = kit.DiscWorld()
+    ys = np.linspace(-0.5, 0.5, 21)
+    scan = Scan(points_M2=np.stack([np.full(21, 0.5), ys], axis=-1))
+    result = planner(world).plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(0), scan=scan)
+    assert result.plan is not None and "better ones were refused" in result.reason
+    assert scan.distances(result.plan.poses_F3[:4]).min() >= 0.22
+
+
+def test_when_nothing_is_valid_it_says_why(kit):
+    # Driving at 0.6 m/s with something 5 cm before the bumper: even braking touches it.
+    world = kit.DiscWorld()
+    scan = Scan(points_M2=np.array([[0.25, 0.0]]))
+    result = planner(world).plan(
+        world, kit.state(v=0.6), GOAL, 60.0, np.random.default_rng(0), scan=scan, commit_s=0.0
+    )
+    assert result.plan is None
+    assert "none of 16 candidates is valid: the best is refused as the scan sees something" in result.reason
