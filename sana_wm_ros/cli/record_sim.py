@@ -16,11 +16,18 @@ class Format(str, Enum):
     bag = "bag"
 
 
+class Drive(str, Enum):
+    """The robot's kinematics."""
+
+    differential = "differential"
+    ackermann = "ackermann"
+
+
 def record_sim(
     out: Annotated[Path, typer.Option(help="Folder to write to; a second run goes on where the first was.")],
     episodes: Annotated[int, typer.Option(min=1, help="How many drives, on consecutive seeds.")] = 1,
     first_seed: Annotated[int, typer.Option(min=0, help="Seed of the first drive.")] = 0,
-    family: Annotated[str, typer.Option(help="Kind of buildings.")] = "lab",
+    family: Annotated[str, typer.Option(help="Kind of buildings: lab (plain) or varied (patterns).")] = "lab",
     format: Annotated[
         Format, typer.Option(help="Episodes for training, or bags like a robot's.")
     ] = Format.episodes,
@@ -29,6 +36,7 @@ def record_sim(
     driver: Annotated[
         str | None, typer.Option(help="tour, revisit, look_away, bump, careless or wander; none: a mix.")
     ] = None,
+    drive: Annotated[Drive, typer.Option(help="What moves the robot.")] = Drive.differential,
     open_loop: Annotated[
         bool | None, typer.Option(help="Whether the driver never reacts; none: as the seed draws.")
     ] = None,
@@ -44,6 +52,7 @@ def record_sim(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from sana_wm_ros.planning.types import Robot
     from sana_wm_ros.simulation.bags import BagConfig, record_bag
     from sana_wm_ros.simulation.dataset import record_dataset
     from sana_wm_ros.simulation.drive import DriveConfig
@@ -56,6 +65,7 @@ def record_sim(
         seconds=seconds,
         driver=driver,
         open_loop=open_loop,
+        robot=Robot(drive=drive.value),
         width=width or size[0],
         height=height or size[1],
     )

@@ -21,7 +21,9 @@ def report(
     output_bag: Annotated[Path, typer.Argument(help="The bag that a replay wrote.")],
     bag: Annotated[Path | None, typer.Option(help="The bag that was replayed.")] = None,
     model: Annotated[str, typer.Option(help="Model folder, or a shipped model's name.")] = "nano",
-    out: Annotated[Path, typer.Option(help="Folder for report.html and what belongs to it.")] = Path("report"),
+    out: Annotated[Path, typer.Option(help="Folder for report.html and what belongs to it.")] = Path(
+        "report"
+    ),
     starts: Annotated[int, typer.Option(min=1, help="Moments from which the imagination is checked.")] = 8,
     horizon: Annotated[float, typer.Option(min=1.0, help="How far ahead it is checked, s.")] = 60.0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to torch.")] = 0,
@@ -66,7 +68,9 @@ def make_report(
     if bag is None:
         skipped.append("everything about the input and the imagination: no input bag was given (--bag)")
     else:
-        recorded, check, reason = _checked(console, bag, model, starts=starts, horizon_s=horizon_s, threads=threads)
+        recorded, check, reason = _checked(
+            console, bag, model, starts=starts, horizon_s=horizon_s, threads=threads
+        )
         skipped += [reason] if reason else []
     given = ReportInput(
         recording=recording, command=command, model=model, recorded=recorded, check=check, skipped=skipped
@@ -88,8 +92,8 @@ def _checked(
 
     if threads:
         torch.set_num_threads(threads)
-    loaded = load_model(model_folder(model))
     with console.status("reading the recording"):
+        loaded = load_model(model_folder(model))
         recorded = read_drive(bag, loaded.spec)
     period_s = loaded.spec.latent_period_s
     latents = (len(recorded.drive) - 1) // loaded.spec.frames_per_latent

@@ -52,7 +52,7 @@ def psnr_chart(check: ImaginationCheck) -> str:
 
 
 def clearance_chart(check: ClearanceCheck) -> str:
-    """Mean error of the free distance over seconds ahead: the imagination's, and two guesses' from past scans."""
+    """Mean error of the free distance over seconds ahead: the imagination's and two guesses'."""
     figure, axis = _canvas(height=2.7)
     styles = dict(zip(CLEARANCE_GUESSES[1:], ((0, (1, 1.5)), (0, (7, 2, 1, 2))), strict=True))
     for name, style in styles.items():

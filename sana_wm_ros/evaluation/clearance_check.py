@@ -44,7 +44,7 @@ class ClearanceCheck:
 def sector_minimum(ranges_R: Floats, angles_R: Floats, sectors: int, max_range_m: float) -> Floats:
     """The least range in each of K sectors, sector 0 centred straight ahead, counter-clockwise.
 
-    A ray that met nothing (infinite, or beyond the range) counts as ``max_range_m``; NaN and values that are not
+    A ray that met nothing (infinite, or beyond the range) counts as ``max_range_m``; NaN and what is not
     positive say nothing (REP-117).
     """
     says = ~np.isnan(ranges_R) & (ranges_R > 0)
@@ -57,7 +57,7 @@ def sector_minimum(ranges_R: Floats, angles_R: Floats, sectors: int, max_range_m
 def check_clearance(
     foretellings: Sequence[Foretelling], measured: MeasuredClearance, *, first_stamp_s: float
 ) -> ClearanceCheck | None:
-    """Compare each start's imagined clearance with the scans of those times; None where none meets another."""
+    """Compare each start's imagined clearance with the scans of those times; None without any."""
     rows = [_errors(one, measured, first_stamp_s) for one in foretellings]
     found = [row for row in rows if row is not None]
     if not found:
@@ -81,7 +81,9 @@ def _errors(one: Foretelling, measured: MeasuredClearance, first_stamp_s: float)
     true_FK = [measured.at(now_s + lead) for lead in one.lead_F]
     guesses = {"imagined": one.clearance_FK, "last ranges": last, "mean ranges": mean}
     return {
-        name: np.array([_mean_error(guess[k] if guess.ndim == 2 else guess, true) for k, true in enumerate(true_FK)])
+        name: np.array(
+            [_mean_error(guess[k] if guess.ndim == 2 else guess, true) for k, true in enumerate(true_FK)]
+        )
         for name, guess in guesses.items()
     }
 

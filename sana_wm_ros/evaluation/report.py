@@ -95,7 +95,8 @@ def write_report(
     page.write_text(_template().render(values), encoding="utf-8")
     metrics = folder / "metrics.json"
     metrics.write_text(
-        json.dumps(json_ready(metrics_of(given, facts, clearance, skipped)), indent=2) + "\n", encoding="utf-8"
+        json.dumps(json_ready(metrics_of(given, facts, clearance, skipped)), indent=2) + "\n",
+        encoding="utf-8",
     )
     strip_path = None
     if strips:

@@ -30,14 +30,15 @@ class HalvingSettings:
     """rounds_s: horizons at which the worse ones are dropped; keep_fraction: how many stay (1: all).
 
     keep_least: so many stay in any case. piece_frames: latent frames imagined between two looks at the
-    clock, a multiple of the model's chunk. margin: time that a piece is expected to take, over what was
-    measured.
+    clock; fewer when time is short, in whole chunks of the model (chunk_frames), and one chunk first, to
+    measure. margin: time that a piece is expected to take, over what was measured.
     """
 
     rounds_s: tuple[float, ...] = (8.0, 16.0, 32.0, 60.0)
     keep_fraction: float = 0.5
     keep_least: int = 2
     piece_frames: int = 4
+    chunk_frames: int = 2
     margin: float = 1.2
 
     def __post_init__(self) -> None:
@@ -47,8 +48,12 @@ class HalvingSettings:
             raise ValueError(f"rounds_s must be positive and grow, got {self.rounds_s}")
         if not 0 < self.keep_fraction <= 1:
             raise ValueError(f"keep_fraction must lie in (0, 1], got {self.keep_fraction}")
-        if self.keep_least < 1 or self.piece_frames < 1 or not self.margin > 0:
-            raise ValueError(f"keep_least, piece_frames and margin must be positive, got {self}")
+        if self.keep_least < 1 or self.chunk_frames < 1 or not self.margin > 0:
+            raise ValueError(f"keep_least, chunk_frames and margin must be positive, got {self}")
+        if self.piece_frames < 1 or self.piece_frames % self.chunk_frames:
+            raise ValueError(
+                f"piece_frames must be a multiple of {self.chunk_frames}, got {self.piece_frames}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +103,9 @@ def search(
 ) -> Search:
     """Imagine and halve until the last horizon or, by the clock, ``deadline_s``.
 
-    At least one piece is imagined. A round that the deadline cuts short is scored at the horizon it reached.
+    At least one chunk is imagined. A round that the deadline cuts short is scored at the horizon it reached.
     """
-    stopwatch = _Stopwatch(clock, deadline_s, settings.margin)
+    stopwatch = _Stopwatch(clock, deadline_s)
     frames_total = min(len(candidates.times_F), _frames(candidates, settings.rounds_s[-1]))
     alive: Index = np.arange(len(candidates))
     rollout: Rollout | None = None
@@ -111,10 +116,12 @@ def search(
         if until <= done:
             continue
         before = done
-        while done < until and (done == 0 or stopwatch.fits()):
-            frames = min(settings.piece_frames, until - done)
+        while done < until:
+            frames = min(stopwatch.affordable(settings), until - done)
+            if frames == 0:
+                break
             poses = camera_poses_NF44[torch.from_numpy(alive)][:, done : done + frames]
-            with stopwatch.imagining(frames / settings.piece_frames):
+            with stopwatch.imagining(frames):
                 batch, piece = batch.imagine(poses, generator=generator)
             rollout = piece if rollout is None else Rollout.cat([rollout, piece])
             done += frames
@@ -205,26 +212,34 @@ def _broken(rounds: list[Round]) -> set[int]:
 
 
 class _Stopwatch:
-    """Foretells whether the next piece, and scoring after it, still fit before the deadline.
+    """Foretells how much more imagining, and scoring after it, still fits before the deadline.
 
-    Batches only shrink, so a piece takes at most what the last one of full length took.
+    Batches only shrink, so a frame takes at most what one of the last piece took.
     """
 
-    def __init__(self, clock: Callable[[], float], deadline_s: float, margin: float) -> None:
-        self.clock, self._deadline_s, self._margin = clock, deadline_s, margin
+    def __init__(self, clock: Callable[[], float], deadline_s: float) -> None:
+        self.clock, self._deadline_s = clock, deadline_s
         self.imagine_s = self.score_s = 0.0
-        self._piece_s = self._scoring_s = 0.0
+        self._frame_s: float | None = None
+        self._scoring_s = 0.0
 
-    def fits(self) -> bool:
-        return self.clock() + self._margin * (self._piece_s + self._scoring_s) <= self._deadline_s
+    def affordable(self, settings: HalvingSettings) -> int:
+        """Latent frames of the next piece; 0 when not even one chunk fits any more."""
+        if self._frame_s is None:
+            return settings.chunk_frames
+        left_s = (self._deadline_s - self.clock()) / settings.margin - self._scoring_s
+        chunk_s = self._frame_s * settings.chunk_frames
+        if left_s >= chunk_s * settings.piece_frames / settings.chunk_frames:
+            return settings.piece_frames
+        return max(0, int(left_s / chunk_s)) * settings.chunk_frames
 
     @contextmanager
-    def imagining(self, share_of_piece: float) -> Iterator[None]:
+    def imagining(self, frames: int) -> Iterator[None]:
         begin = self.clock()
         yield
         spent = self.clock() - begin
         self.imagine_s += spent
-        self._piece_s = spent / share_of_piece
+        self._frame_s = spent / frames
 
     @contextmanager
     def scoring(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from sana_wm_ros.simulation.dressing import dress
 from sana_wm_ros.simulation.floor_plan import (
     DOOR_HEIGHT_M,
     WALL_HEIGHT_M,
@@ -14,13 +15,14 @@ from sana_wm_ros.simulation.floor_plan import (
     Door,
     FloorPlan,
     Rect,
-    Rgb,
     Solid,
     distance_to_solids,
 )
 from sana_wm_ros.simulation.layout import all_joined, draw_doors, draw_rooms
+from sana_wm_ros.simulation.patterns import Rgb
 
-FAMILIES = ("lab",)
+FAMILIES = ("lab", "varied")
+"""lab: plain colours, easy to compress; varied: bricks, stripes, posters, planks on top."""
 _SIDES = ("south", "north", "west", "east")
 _PASSAGE_M = 0.75
 """Left between a piece of furniture and whatever it does not lean on, so that the robot passes anywhere."""
@@ -54,7 +56,7 @@ def draw_building(seed: int, family: str = "lab") -> FloorPlan:
     for door in doors:
         solids += _frame(door, _distinct_colours(1, rng, apart=0.0)[0])
     grey = float(rng.uniform(0.75, 0.95))
-    return FloorPlan(
+    plan = FloorPlan(
         seed=seed,
         family=family,
         rooms=rooms,
@@ -63,6 +65,7 @@ def draw_building(seed: int, family: str = "lab") -> FloorPlan:
         floors=tuple(floors),
         ceiling=(grey, grey, grey),
     )
+    return plan if family == "lab" else dress(plan, rng)
 
 
 def _distinct_colours(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -9,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sana_wm_ros.geometry import se2
-from sana_wm_ros.planning.motion_models import step_towards
+from sana_wm_ros.planning.motion_models import max_curvature, step_towards
 from sana_wm_ros.planning.types import Robot
-from sana_wm_ros.simulation.behaviours import Behaviour, Sense
+from sana_wm_ros.simulation.behaviours import Behaviour, Sense, Twist2
 from sana_wm_ros.simulation.building import draw_building
 from sana_wm_ros.simulation.drivers import DRIVERS, Ways, draw_driver
 from sana_wm_ros.simulation.floor_plan import FloorPlan
@@ -20,6 +21,7 @@ from sana_wm_ros.simulation.robot import Camera, draw_camera
 from sana_wm_ros.simulation.simulator import Simulator
 
 FloatArray = NDArray[np.float64]
+_FULL_LOCK_MPS = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +151,18 @@ class CommandSource:
             wanted = next(self._behaviour)
         else:
             wanted = self._behaviour.send(sense)
+        if self._robot.drive == "ackermann":
+            wanted = _rolling(wanted, max_curvature(self._robot))
         wanted_3 = np.array([wanted[0], 0.0, wanted[1]])
         self._last_3 = step_towards(self._robot, wanted_3, self._last_3, self._period_s)
         self._ideal_3 = se2.compose(self._ideal_3, se2.exp(self._last_3, self._period_s))
         return float(self._last_3[0]), float(self._last_3[2])
+
+
+def _rolling(wanted: Twist2, curvature: float) -> Twist2:
+    """What a car makes of a wish to turn more tightly than it can: a slow arc at full lock."""
+    speed, rate = wanted
+    needed = min(abs(rate) / curvature, _FULL_LOCK_MPS)
+    if abs(speed) >= needed:
+        return wanted
+    return math.copysign(needed, speed), rate

@@ -74,7 +74,9 @@ def tour(sense: Sense, ways: Ways, rng: np.random.Generator, *, until_s: float =
     while sense.time_s < until_s:
         path_P2 = ways.draw_path(sense, rng)
         sense = yield from _within(
-            follow(sense, path_P2, rng.uniform(0.35, 0.6), wobble=rng.choice([0.0, 0.08]), rng=rng), until_s
+            sense,
+            follow(sense, path_P2, rng.uniform(0.35, 0.6), wobble=rng.choice([0.0, 0.08]), rng=rng),
+            until_s,
         )
         if sense.contact:
             sense = yield from back_off(sense, rng)
@@ -148,19 +150,18 @@ def wander(sense: Sense, ways: Ways, rng: np.random.Generator) -> Behaviour:
                 break
 
 
-def _within(behaviour: Behaviour, until_s: float) -> Behaviour:
-    """A behaviour cut short at a time."""
-    twist = next(behaviour, None)
-    sense = None
-    while twist is not None:
-        sense = yield twist
-        if sense.time_s >= until_s:
-            return sense
-        try:
+def _within(sense: Sense, behaviour: Behaviour, until_s: float) -> Behaviour:
+    """A behaviour cut short at a time; one that is done before it begins returns ``sense``."""
+    try:
+        twist = next(behaviour)
+        while True:
+            sense = yield twist
+            if sense.time_s >= until_s:
+                return sense
             twist = behaviour.send(sense)
-        except StopIteration as done:
-            return done.value
-    raise RuntimeError("a path without points cannot be followed")
+    except StopIteration as done:
+        last: Sense = done.value
+        return last
 
 
 Driver = Callable[[Sense, Ways, np.random.Generator], Behaviour]

@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sana_wm_ros.simulation.patterns import Rgb, Texture
+
 FloatArray = NDArray[np.float64]
-Rgb = tuple[float, float, float]
 
 WALL_HEIGHT_M = 2.4
 DOOR_HEIGHT_M = 2.0
@@ -92,7 +93,7 @@ class Solid:
 
 @dataclass(frozen=True, kw_only=True)
 class FloorPlan:
-    """A whole building. ``floors`` is one colour per room."""
+    """A whole building. ``floors`` is one colour per room; ``floor_textures`` too, or empty."""
 
     seed: int
     family: str
@@ -101,6 +102,8 @@ class FloorPlan:
     solids: tuple[Solid, ...]
     floors: tuple[Rgb, ...]
     ceiling: Rgb
+    textures: tuple[Texture, ...] = ()
+    floor_textures: tuple[str, ...] = ()
 
     @property
     def bounds(self) -> Rect:

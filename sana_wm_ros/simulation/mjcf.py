@@ -7,6 +7,7 @@ from xml.sax.saxutils import quoteattr
 
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import ROBOT_HEIGHT_M, WALL_HEIGHT_M, FloorPlan, Solid
+from sana_wm_ros.simulation.patterns import Rgb, png
 from sana_wm_ros.simulation.robot import Camera
 
 TIME_STEP_S = 0.0125
@@ -38,6 +39,7 @@ def building_xml(plan: FloorPlan, robot: Robot, camera: Camera, *, samples: int 
       <geom contype="0" conaffinity="1" group="{ROBOT_GROUP}" priority="1" friction="0.6 0 0" mass="10"/>
     </default>
   </default>
+  {_assets(plan)}
   <worldbody>
     <light directional="true" castshadow="false" dir="0.45 0.25 -0.85" pos="0 0 5"
            ambient="0.7 0.7 0.7" diffuse="0.4 0.4 0.4" specular="0 0 0"/>
@@ -72,7 +74,8 @@ def _floor(plan: FloorPlan, index: int) -> str:
     room = plan.rooms[index]
     size = _numbers(room.width / 2, room.depth / 2, _SLAB_M / 2)
     position = _numbers(*room.center, -_SLAB_M / 2)
-    return f'<geom type="box" pos="{position}" size="{size}" rgba="{_numbers(*plan.floors[index], 1)}"/>'
+    texture = plan.floor_textures[index] if plan.floor_textures else None
+    return f'<geom type="box" pos="{position}" size="{size}" {_look(plan.floors[index], texture)}/>'
 
 
 def _ceiling(plan: FloorPlan) -> str:
@@ -84,8 +87,37 @@ def _ceiling(plan: FloorPlan) -> str:
 
 def _solid(solid: Solid) -> str:
     size = solid.half if solid.shape == "box" else (solid.half[0], solid.half[2])
+    turn = f'euler="0 0 {solid.yaw:.6g}"'
+    if solid.texture is not None:  # textures lie across a box's own z axis: it becomes the wall's normal
+        size, turn = _upright(solid.half)
     klass = ' class="solid"' if solid.blocks else ""
     return (
         f'<geom{klass} type={quoteattr(solid.shape)} pos="{_numbers(*solid.center)}" '
-        f'size="{_numbers(*size)}" euler="0 0 {solid.yaw:.6g}" rgba="{_numbers(*solid.rgb, 1)}"/>'
+        f'size="{_numbers(*size)}" {turn} {_look(solid.rgb, solid.texture)}/>'
     )
+
+
+def _upright(half: tuple[float, float, float]) -> tuple[tuple[float, float, float], str]:
+    """Half sizes and orientation of the same axis-aligned slab with its own z along its thin side."""
+    if half[0] > half[1]:
+        return (half[0], half[2], half[1]), 'xyaxes="1 0 0 0 0 1"'
+    return (half[1], half[2], half[0]), 'xyaxes="0 1 0 0 0 1"'
+
+
+def _look(rgb: Rgb, texture: str | None) -> str:
+    return f'rgba="{_numbers(*rgb, 1)}"' if texture is None else f"material={quoteattr(texture)}"
+
+
+def texture_files(plan: FloorPlan) -> dict[str, bytes]:
+    """The pictures that the model's XML refers to, by file name."""
+    return {f"{texture.name}.png": png(texture) for texture in plan.textures}
+
+
+def _assets(plan: FloorPlan) -> str:
+    parts = []
+    for texture in plan.textures:
+        name = quoteattr(texture.name)
+        repeat = f'texuniform="true" texrepeat="{texture.repeat} {texture.repeat}"' if texture.repeat else ""
+        parts.append(f'<texture name={name} type="2d" file="{texture.name}.png"/>')
+        parts.append(f'<material name={name} texture={name} {repeat} specular="0"/>')
+    return f"<asset>{' '.join(parts)}</asset>"

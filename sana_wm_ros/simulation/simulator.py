@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import FloorPlan
 from sana_wm_ros.simulation.gl import mujoco, open_gl_context
-from sana_wm_ros.simulation.mjcf import ROBOT_GROUP, TIME_STEP_S, building_xml
+from sana_wm_ros.simulation.mjcf import ROBOT_GROUP, TIME_STEP_S, building_xml, texture_files
 from sana_wm_ros.simulation.robot import Camera
 
 SECTORS = 24
@@ -42,7 +42,8 @@ class Simulator:
     ) -> None:
         """Set the robot down at ``start_3``; ``pictures=False`` needs no graphics at all."""
         self.plan, self.robot, self.camera = plan, robot, camera
-        self._model = mujoco.MjModel.from_xml_string(building_xml(plan, robot, camera, samples=samples))
+        xml = building_xml(plan, robot, camera, samples=samples)
+        self._model = mujoco.MjModel.from_xml_string(xml, texture_files(plan))
         self._data = mujoco.MjData(self._model)
         self._body = self._model.body("robot").id
         bearings_R = np.arange(SECTORS * RAYS_PER_SECTOR) * (2 * math.pi / (SECTORS * RAYS_PER_SECTOR))

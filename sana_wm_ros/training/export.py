@@ -140,7 +140,9 @@ Contact is measured on drives that never react to what happens, because a driver
 """
 
 
-def export(run: Path, folder: Path, *, validation: list[Path], data: str, commands: list[str], drives: int = 24) -> dict[str, Any]:
+def export(
+    run: Path, folder: Path, *, validation: list[Path], data: str, commands: list[str], drives: int = 24, seen: int = 41
+) -> dict[str, Any]:
     """Validate the averaged model of a run and write it to ``folder`` with its card, numbers and film strips."""
     from sana_wm_ros.training.validation import draw_film_strips, validate
     from sana_wm_ros.world_model.checkpoint import save_model
@@ -149,7 +151,7 @@ def export(run: Path, folder: Path, *, validation: list[Path], data: str, comman
     facts["hardware"] = platform.processor() or platform.machine()
     parts = {"transformer": model.transformer, "heads": model.heads, "autoencoder": model.autoencoder}
     facts["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-    result, films = validate(model, validation, drives=drives)
+    result, films = validate(model, validation, drives=drives, seen=seen)
     folder.mkdir(parents=True, exist_ok=True)
     card = model_card(folder.name, result, facts, data, commands)
     save_model(folder, model, card, dtype=torch.float16)

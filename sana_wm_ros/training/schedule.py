@@ -14,7 +14,7 @@ class Schedule:
 
     steps: int = 1_000_000_000
     minutes: float | None = None
-    warmup_steps: int = 200
+    warmup_steps: int = 100
     decay_from: float = 0.6
     final_factor: float = 0.02
 

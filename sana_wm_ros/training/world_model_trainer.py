@@ -36,10 +36,10 @@ class WorldModelTraining:
     model: TransformerConfig = NANO
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     objective: Objective = field(default_factory=Objective)
-    curriculum: tuple[tuple[float, int], ...] = ((0.0, 24), (0.3, 32), (0.5, 64), (0.75, 116))
-    frames_per_step: int = 192
-    matrix_rate: float = 3e-3
-    learning_rate: float = 1e-3
+    curriculum: tuple[tuple[float, int], ...] = ((0.0, 24), (0.45, 32), (0.65, 64), (0.85, 116))
+    frames_per_step: int = 120
+    matrix_rate: float = 5e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
     average_decay: float = 0.998

@@ -46,7 +46,9 @@ def test_scans_of_another_time_are_not_compared():
 def test_a_scan_that_ends_early_leaves_the_rest_unknown():
     check = check_imagination(OffByModel(off=0), bright_drive(), starts=[4])
     stamps = np.arange(100.0, 104.01, 0.125)
-    measured = MeasuredClearance(stamps_T=stamps, clearance_TK=np.full((len(stamps), 24), 2.0), max_range_m=8.0)
+    measured = MeasuredClearance(
+        stamps_T=stamps, clearance_TK=np.full((len(stamps), 24), 2.0), max_range_m=8.0
+    )
     error = check_clearance(replace(check).foretellings, measured, first_stamp_s=100.0).error["imagined"]
     assert error[:4].tolist() == [1.0] * 4  # 102.5 to 104 s
     assert np.isnan(error[5:]).all()

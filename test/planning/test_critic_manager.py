@@ -1,6 +1,8 @@
 """Critics are found by name, added up by weight, and named when they misbehave."""
 
+import re
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,3 +110,9 @@ def test_a_cost_of_the_wrong_shape_is_refused(futures):
     critic.score = lambda futures: torch.zeros(7)
     with pytest.raises(BadCritic, match=r"'wide' gave shape \(7,\), expected .* \(2,\)"):
         CriticManager([critic]).score(futures)
+
+
+def test_the_package_registers_exactly_the_shipped_critics():
+    setup = (Path(__file__).parents[2] / "setup.py").read_text()
+    registered = re.findall(r'"(\w+) = (sana_wm_ros\.planning\.critics\.[\w.]+:\w+)"', setup)
+    assert dict(registered) == SHIPPED

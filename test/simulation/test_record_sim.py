@@ -47,7 +47,7 @@ def test_a_bag_gets_its_name_and_a_second_run_leaves_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--family", "castle"), "choose one of lab"),
+        (("--family", "castle"), "choose one of lab, varied"),
         (("--driver", "pilot"), "choose one of tour"),
         (("--format", "bag", "--storage", "tape"), "mcap, sqlite3, ros1"),
         (("--format", "bag", "--episodes", 2, "--name", "one"), "leave --name away"),

@@ -84,6 +84,15 @@ def test_robot_does_as_commanded_until_it_hits_something() -> None:
     assert np.linalg.norm(ideal_T3[:, :2] - drive.poses_T3[1:, :2], axis=1).max() < 0.1
 
 
+def test_a_car_gets_about_without_turning_in_place() -> None:
+    car = Robot(drive="ackermann")
+    drive = record_episode(SEED + 4, DriveConfig(seconds=20.0, driver="tour", open_loop=False, robot=car))
+    commands_T3 = drive.commands_T3.astype(np.float64)
+    assert violation(car, commands_T3, np.zeros(3), 0.125) is None
+    assert np.abs(commands_T3[np.abs(commands_T3[:, 0]) < 1e-6, 2]).max(initial=0.0) < 1e-6
+    assert np.ptp(drive.poses_T3[:, :2], axis=0).max() > 1.5
+
+
 def test_at_least_half_of_the_drives_are_open_loop() -> None:
     assert sum(share for _, open_loop, share in MIX if open_loop) >= 0.5
     assert {name for name, _, _ in MIX} == set(DRIVERS)

@@ -89,13 +89,6 @@ def test_blind_simulator_says_why_it_cannot_look(blind_robot: Simulator) -> None
         blind_robot.look()
 
 
-def test_a_car_keeps_its_limits_too(square_room: FloorPlan) -> None:
-    car = Robot(drive="ackermann")
-    simulator = Simulator(square_room, robot=car, camera=Camera(), start_3=np.zeros(3), pictures=False)
-    simulator.hold((0.3, 0.3), 1.0)
-    assert simulator.pose_3[2] == pytest.approx(0.3 - 0.3 * LAG_S, abs=0.01)
-
-
 @pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize("pitch_deg", [0.0, 10.0])
 @pytest.mark.parametrize("yaw_deg", [-25.0, 0.0, 25.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +50,9 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(6):
         write_episode(folder / f"{seed:04d}.npz", make_drive(seed))
     return folder
+
+
+@pytest.fixture(scope="session")
+def drive_maker() -> Callable[..., Episode]:
+    """``make_drive``."""
+    return make_drive

@@ -1,0 +1,111 @@
+"""Validation measures against baselines worked out by hand, and export writes a model that loads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
+from sana_wm_ros.training.episodes import Episode, write_episode
+from sana_wm_ros.training.export import autoencoder_of_run, export, keep_autoencoder, kept_autoencoder, model_of_run
+from sana_wm_ros.training.latents import load_drives
+from sana_wm_ros.training.run_folder import BadRun
+from sana_wm_ros.training.schedule import Schedule
+from sana_wm_ros.training.validation import auroc, commanded, nearest_views, psnr, validate
+from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
+from sana_wm_ros.world_model.autoencoder import AutoencoderConfig
+from sana_wm_ros.world_model.checkpoint import load_model
+from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.heads import HeadsConfig
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, drive_maker: Callable[..., Episode]) -> tuple[Path, Path]:
+    """A world model trained for two steps, and the drives to validate it on."""
+    folder = tmp_path_factory.mktemp("run")
+    data = folder / "drives"
+    data.mkdir()
+    for seed in range(3):
+        drive = drive_maker(seed, frames=201)
+        contact = np.zeros(201, dtype=bool)
+        contact[60 if seed == 0 else 201 :] = True
+        write_episode(data / f"{seed}.npz", replace(drive, contact_T=contact))
+    images = AutoencoderConfig(latent_channels=4, widths=(8, 8, 8))
+    settings = AutoencoderTraining(model=images, batch=2, slots=2, per_drive=50)
+    AutoencoderTrainer(settings, Schedule(steps=1), [data], folder / "ae").run()
+    autoencoder = autoencoder_of_run(folder / "ae")
+    keep_autoencoder(autoencoder, folder / "wm")
+    model = TransformerConfig(
+        width=16, depth=2, heads=2, head_width=8, latent_channels=4, softmax_every=2, window_frames=4, timestep_width=16
+    )
+    training = WorldModelTraining(model=model, heads=HeadsConfig(hidden=16, place_width=4), curriculum=((0.0, 8),))
+    encoded = load_drives(autoencoder, [data], folder / "latents")
+    WorldModelTrainer(training, Schedule(steps=2), autoencoder, encoded, folder / "wm").run()
+    return folder / "wm", data
+
+
+def test_exporting_writes_a_model_that_loads_and_says_how_good_it_is(run: tuple[Path, Path], tmp_path: Path) -> None:
+    path, data = run
+    result = export(path, tmp_path / "nano", validation=[data], data="Cylinders.", commands=["sana_wm train"], drives=2, seen=9)
+    loaded = load_model(tmp_path / "nano")
+    model, facts = model_of_run(path)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], value, atol=2e-3, rtol=2e-3)  # stored in float16
+    assert facts["steps"] == 2
+    card = (tmp_path / "nano" / "MODEL_CARD.md").read_text()
+    for word in ("Apache-2.0", "Cylinders.", "nearest view", "AUROC", "sana_wm train"):
+        assert word in card
+    assert json.loads((tmp_path / "nano" / "validation.json").read_text())["training"]["steps"] == 2
+    assert (tmp_path / "nano" / "film_strip.png").stat().st_size > 5000
+    assert result["drives"] == 2
+    assert len(result["psnr_db"]["model"]) == 6
+
+
+def test_a_painted_cylinder_gives_the_expected_baselines(run: tuple[Path, Path]) -> None:
+    path, data = run
+    model, _ = model_of_run(path)
+    result, films = validate(model, [data], drives=2, seen=9)
+    table = result["psnr_db"]
+    assert np.mean(table["autoencoder"]) > np.mean(table["last frame"])
+    assert np.mean(table["nearest view"]) > np.mean(table["last frame"])  # it turns on the spot: views come back
+    assert len(films) == 2
+    # drives 1 and 2 never touch anything; drive 0 touches at raw frame 60, latent frame 15
+    assert result["contact"]["starts"] == 1 + 2 * 4
+    assert result["contact"]["contacts"] == [0, 1, 1]  # from latent frame 8 it is 3.5 s away
+
+
+def test_the_commands_of_a_drive_lead_along_its_own_poses(drive_maker: Callable[..., Episode]) -> None:
+    drive = drive_maker(1, frames=65)
+    poses = commanded(drive, drive.commands_T3[16:], 5, 12, 4)
+    assert poses.shape == (12, 4, 4)
+    yaw = np.arctan2(poses[:, 1, 2], poses[:, 0, 2])  # the optical axis looks along the base's x
+    np.testing.assert_allclose(np.sin(yaw), np.sin(drive.poses_T3[20:65:4, 2]), atol=1e-4)
+
+
+def test_the_nearest_view_is_the_one_that_looked_there(drive_maker: Callable[..., Episode]) -> None:
+    drive = drive_maker(1, frames=65)
+    poses = drive.poses_T3.copy()
+    poses[48] = poses[7]
+    assert nearest_views(replace(drive, poses_T3=poses), 5, [8], 4) == [7]
+
+
+def test_psnr_and_auroc_by_hand() -> None:
+    black = torch.zeros((1, 2, 2, 3), dtype=torch.uint8)
+    assert psnr(black + 51, black) == pytest.approx(20 * np.log10(5))  # an error of a fifth of the range
+    label = np.array([True, True, False, False])
+    assert auroc(np.array([0.9, 0.4, 0.4, 0.1]), label) == pytest.approx((2 + 1.5) / 4)
+    assert np.isnan(auroc(np.ones(2), np.array([True, True])))
+
+
+def test_what_is_not_a_finished_run_is_refused(tmp_path: Path, run: tuple[Path, Path]) -> None:
+    with pytest.raises(BadRun, match="not a run folder"):
+        model_of_run(tmp_path)
+    with pytest.raises(BadRun, match="expected autoencoder"):
+        autoencoder_of_run(run[0])
+    assert kept_autoencoder(tmp_path) is None
