@@ -48,7 +48,6 @@ class Runtime:
         camera = settings.camera
         place_44 = base_to_optical((camera.x, camera.y, camera.z), (camera.roll, camera.pitch, camera.yaw))
         self._active = False
-        self._goal_number = 0
         self._told: Stop | None = None
         self._failure: Stop | None = None
         self._outcome: Outcome | None = None
@@ -204,13 +203,14 @@ class Runtime:
             return None
         plan = self._follower.plan
         previous = plan if plan is not None and now_s <= plan.valid_until_s else None
-        self._goal_number = self._mission.number
         return Situation(state=state, goal=goal, previous=previous, scan=self._sensing.present_scan(now_s))
 
     def _on_outcome(self, outcome: Outcome) -> None:
         """Runs in the planning thread."""
         self._outcome = outcome
-        if not self._active or self._mission.goal is None or self._mission.number != self._goal_number:
+        # A goal that was replaced meanwhile is no reason to wait: the next plan is for the new one, and goals
+        # that stream in faster than plans must not keep the robot from having any.
+        if not self._active or self._mission.goal is None:
             return
         if outcome.failure is None and outcome.result is not None:
             self._failure = None

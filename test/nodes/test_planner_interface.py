@@ -159,6 +159,16 @@ def test_a_goal_in_an_unknown_frame_is_refused_by_name(
     assert not np.any([c for _, c in rig.commands])
 
 
+def test_goals_that_stream_in_do_not_keep_the_robot_from_driving(start_node: Any, rig: RobotRig) -> None:
+    start_node()
+    rig.send_goal_when_heard(50.0, 0.0)
+    begin_s = time.monotonic()
+    while time.monotonic() - begin_s < 3.0:
+        rig.send_goal(50.0, 0.001 * len(rig.commands))
+        time.sleep(0.05)
+    assert max(c[0] for _, c in rig.commands) > 0.3
+
+
 def test_a_publisher_that_cannot_be_heard_is_told_in_plain_words(
     start_node: Any, rig: RobotRig, capfd: pytest.CaptureFixture[str]
 ) -> None:
