@@ -146,7 +146,11 @@ class AutoencoderTrainer:
         self.step += 1
         with torch.no_grad():
             error = (pictures.clamp(-1, 1) - target).square().mean()
-        return {"loss": float(loss.detach()), "psnr_db": float(-10 * torch.log10(error / 4)), "lr_factor": factor}
+        return {
+            "loss": float(loss.detach()),
+            "psnr_db": float(-10 * torch.log10(error / 4)),
+            "lr_factor": factor,
+        }
 
     def averaged(self) -> Autoencoder:
         """A copy of the model with the averaged weights, ready to use."""

@@ -80,7 +80,9 @@ def camera_poses(base_F3: FloatArray, T_base_camera_44: NDArray[np.float32]) -> 
     return base @ T_base_camera_44.astype(np.float64)
 
 
-def conditioned_poses(drive: LatentDrive, start: int, length: int, context: int, *, per_latent: int) -> FloatArray:
+def conditioned_poses(
+    drive: LatentDrive, start: int, length: int, context: int, *, per_latent: int
+) -> FloatArray:
     """Base poses (length, 3): true for the first ``context`` frames, then where the commands lead from there.
 
     After the end of the drive its last command is held.
@@ -113,7 +115,9 @@ class ClipSampler:
     ) -> None:
         drives = [drive for drive in drives if len(drive) >= 2 * STILL_EVERY]
         if not drives:
-            raise ValueError(f"no drive of at least {2 * STILL_EVERY} latent frames to draw clips from; record some")
+            raise ValueError(
+                f"no drive of at least {2 * STILL_EVERY} latent frames to draw clips from; record some"
+            )
         self.drives = drives
         self._longest = max(map(len, drives))
         self.per_latent = per_latent
@@ -142,7 +146,9 @@ class ClipSampler:
         for index in random.choice(len(self.drives), size=size, p=weights / weights.sum()):
             drive = self.drives[index]
             room = len(drive) - length
-            if drive.contact_F[-1]:  # the clip may reach over the end, so that contact is not always its last frame
+            if drive.contact_F[
+                -1
+            ]:  # the clip may reach over the end, so that contact is not always its last frame
                 room = max(room, len(drive) - context - 4)
             start = STILL_EVERY * int(random.integers(max(0, room) // STILL_EVERY + 1))
             seen = min(context, len(drive) - start - 1)

@@ -19,7 +19,9 @@ def list_episodes(folders: list[Path]) -> list[Path]:
     """All drives in the folders, in the order of their names; ``NoEpisodes`` when there is none."""
     for folder in folders:
         if not folder.is_dir():
-            raise NoEpisodes(f"{folder} is not a folder; expected recorded drives (*.npz, see `sana_wm record-sim`)")
+            raise NoEpisodes(
+                f"{folder} is not a folder; expected recorded drives (*.npz, see `sana_wm record-sim`)"
+            )
     paths = sorted(p for folder in folders for p in folder.rglob("*.npz") if not p.name.endswith(".tmp.npz"))
     if not paths:
         raise NoEpisodes(f"no drives (*.npz) in {', '.join(map(str, folders))}; record some first")
@@ -42,7 +44,14 @@ class GroupPool:
     """
 
     def __init__(
-        self, folders: list[Path], *, per_group: int, slots: int, per_drive: int, steps_per_draw: int, seed: int
+        self,
+        folders: list[Path],
+        *,
+        per_group: int,
+        slots: int,
+        per_drive: int,
+        steps_per_draw: int,
+        seed: int,
     ) -> None:
         self.folders = folders
         self.per_group = per_group

@@ -54,7 +54,8 @@ class Muon(torch.optim.Optimizer):
 
 def split_parameters(modules: Iterable[nn.Module]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Weights for Muon (matrices inside blocks and heads, wide both ways) and all others, in a fixed order."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for module in modules:
         for name, parameter in module.named_parameters():
             shape = parameter.flatten(1).shape if parameter.ndim >= 2 else (0, 0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sana_wm_ros.training.clips import camera_poses, integrate_commands
@@ -19,6 +20,7 @@ from sana_wm_ros.training.frames import list_episodes
 from sana_wm_ros.world_model.model import NavigationContext, NavigationModel
 from sana_wm_ros.world_model.protocol import Intrinsics
 
+FloatArray = NDArray[np.floating]
 HORIZONS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 CONTACT_HORIZONS_S = (2.0, 5.0, 10.0)
 ROWS = ("model", "autoencoder", "last frame", "context mean", "nearest view", "other commands")
@@ -42,7 +44,7 @@ def observe(model: NavigationModel, episode: Episode, seen: int) -> NavigationCo
     return context.extend(torch.from_numpy(episode.frames_THWC[:raw]), torch.from_numpy(poses))
 
 
-def commanded(episode: Episode, commands_T3: np.ndarray, seen: int, frames: int, per_latent: int) -> Tensor:
+def commanded(episode: Episode, commands_T3: FloatArray, seen: int, frames: int, per_latent: int) -> Tensor:
     """Camera poses (F, 4, 4) that commands ask for after ``seen`` latent frames of a drive."""
     now = (seen - 1) * per_latent
     asked = commands_T3[: frames * per_latent].astype(np.float64)
@@ -62,7 +64,7 @@ def psnr(pictures: Tensor, truth: Tensor) -> float:
     return float((10 * torch.log10(255.0**2 / error)).mean())
 
 
-def auroc(score: np.ndarray, label: np.ndarray) -> float:
+def auroc(score: FloatArray, label: NDArray[np.bool_]) -> float:
     """Area under the ROC curve (ties count half); nan when only one class is there."""
     positive, negative = score[label], score[~label]
     if not len(positive) or not len(negative):
@@ -98,7 +100,7 @@ def validate_pictures(
             "autoencoder": model.decode(latents[seen - 1 :][torch.tensor(ahead)]).unflatten(0, (-1, per)),
             "last frame": last[-1].expand_as(truth),
             "context mean": model.decode(latents[:seen].mean(0, keepdim=True)).expand_as(truth),
-            "nearest view": torch.stack([torch.from_numpy(episode.frames_THWC[v]) for v in views])[:, None].expand_as(truth),
+            "nearest view": torch.from_numpy(episode.frames_THWC[views])[:, None].expand_as(truth),
             "other commands": imagined[1],
         }
         for name, pictures in rows.items():
@@ -111,11 +113,14 @@ def validate_pictures(
         ranges["model"].append(np.abs(np.log(guess_m / true_m)).mean(1).tolist())
         ranges["last ranges"].append(np.abs(np.log(past_m[None] / true_m)).mean(1).tolist())
         if index < films:
-            shown = {"seen then": truth[:, -1], **{n: rows[n][:, -1] for n in ("autoencoder", "model", "nearest view")}}
+            shown = {"seen then": truth, **{n: rows[n] for n in ("autoencoder", "model", "nearest view")}}
+            shown = {name: pictures[:, -1] for name, pictures in shown.items()}
             strips.append(Film(name=f"{episode.family} {episode.seed} {episode.driver}", rows=shown))
     table = {name: np.mean(rows, axis=0).round(2).tolist() for name, rows in scores.items()}
     errors = {name: np.mean(rows, axis=0).round(3).tolist() for name, rows in ranges.items()}
-    return {"drives": len(episodes), "seen_s": (seen - 1) * 0.5, "psnr_db": table, "clearance_log_error": errors}, strips
+    seconds = (seen - 1) * model.spec.latent_period_s
+    result = {"drives": len(episodes), "seen_s": seconds, "psnr_db": table, "clearance_log_error": errors}
+    return result, strips
 
 
 def nearest_views(episode: Episode, seen: int, ahead: list[int], per_latent: int) -> list[int]:

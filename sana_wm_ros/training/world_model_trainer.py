@@ -152,7 +152,13 @@ class WorldModelTrainer:
             self.average.update(self.modules)
         self.step += 1
         self.frames += size * length
-        return {"loss": float(loss.detach()), **parts, "norm": float(norm), "length": length, "lr_factor": factor}
+        return {
+            "loss": float(loss.detach()),
+            **parts,
+            "norm": float(norm),
+            "length": length,
+            "lr_factor": factor,
+        }
 
     def averaged(self) -> tuple[SanaTransformer, Heads]:
         """Copies of transformer and heads with the averaged weights."""
@@ -195,7 +201,9 @@ def channel_weights(autoencoder: Autoencoder, drives: list[LatentDrive], *, fram
     """
     random = torch.Generator().manual_seed(0)
     chosen = [drives[int(torch.randint(len(drives), (), generator=random))] for _ in range(frames)]
-    rows = [torch.from_numpy(d.latents_FCHW[int(torch.randint(len(d), (), generator=random))]) for d in chosen]
+    rows = [
+        torch.from_numpy(d.latents_FCHW[int(torch.randint(len(d), (), generator=random))]) for d in chosen
+    ]
     latents = torch.stack(rows).float()
     base = autoencoder.decode_groups(autoencoder.unnormalise(latents))
     change = torch.empty(latents.shape[1])

@@ -112,11 +112,11 @@ class Autoencoder(nn.Module):
         self.linear_down = nn.Conv2d(pixels * _STEM**2, z, patches, stride=patches)
         self.linear_up = nn.Conv2d(z, pixels * _STEM**2 * patches**2, 1)
         for last in (self.encoder[-1], self.decoder[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
         self.register_buffer("latent_mean", torch.zeros(z))
         self.register_buffer("latent_std", torch.ones(z))
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
     # ---- groups: the form training uses --------------------------------------------------------------------------
 
@@ -145,7 +145,9 @@ class Autoencoder(nn.Module):
 
     def _unpatch(self, patches_BPHW: Tensor) -> Tensor:
         """The inverse of ``patches``, still in [-1, 1]: (B, R, H, W, 3)."""
-        split = patches_BPHW.permute(0, 2, 3, 1).unflatten(3, (self.config.frames_per_latent, _STEM, _STEM, 3))
+        split = patches_BPHW.permute(0, 2, 3, 1).unflatten(
+            3, (self.config.frames_per_latent, _STEM, _STEM, 3)
+        )
         return split.permute(0, 3, 1, 4, 2, 5, 6).flatten(4, 5).flatten(2, 3)
 
     # ---- normalised latents: the form everybody else uses --------------------------------------------------------
@@ -168,7 +170,9 @@ class Autoencoder(nn.Module):
         per_group = self.config.frames_per_latent
         if frames_THWC.ndim != 4 or (len(frames_THWC) - int(first)) % per_group or not len(frames_THWC):
             form = f"1 + k * {per_group}" if first else f"k * {per_group}"
-            raise ValueError(f"frames of shape {tuple(frames_THWC.shape)}: expected (T, H, W, 3) with T = {form}")
+            raise ValueError(
+                f"frames of shape {tuple(frames_THWC.shape)}: expected (T, H, W, 3) with T = {form}"
+            )
         groups = group_frames(frames_THWC, per_group, first=first)
         return self.normalise(self.encode_groups(groups)).contiguous()
 
@@ -176,7 +180,9 @@ class Autoencoder(nn.Module):
     def decode(self, latents_FCHW: Tensor) -> Tensor:
         """Normalised latents (F, C, h, w) to pictures, uint8 (F * R, H, W, 3)."""
         if latents_FCHW.ndim != 4 or tuple(latents_FCHW.shape[1:]) != self.config.latent_shape:
-            raise ValueError(f"latents of shape {tuple(latents_FCHW.shape)}: expected (F, {self.config.latent_shape})")
+            raise ValueError(
+                f"latents of shape {tuple(latents_FCHW.shape)}: expected (F, {self.config.latent_shape})"
+            )
         pixels = self.decode_groups(self.unnormalise(latents_FCHW.to(self.latent_mean.dtype)))
         pictures = ((pixels + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return pictures.flatten(0, 1)

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from sana_wm_ros.training.clips import ClipSampler, camera_poses, conditioned_poses, integrate_commands, make_clip
+from sana_wm_ros.training.clips import (
+    ClipSampler,
+    camera_poses,
+    conditioned_poses,
+    integrate_commands,
+    make_clip,
+)
 from sana_wm_ros.training.episodes import read_episode
 from sana_wm_ros.training.latents import LatentDrive, encode_drive, load_drives
 from sana_wm_ros.training.places import place_loss, place_target, travel_distance
@@ -60,7 +66,9 @@ def test_seen_frames_have_true_poses_and_later_ones_ignore_what_happened(drive: 
     np.testing.assert_allclose(poses[:5], stuck[16:33:4])
     free = conditioned_poses(drive, 4, 20, 5, per_latent=4)
     np.testing.assert_allclose(poses, free)
-    np.testing.assert_allclose(free, drive.poses_T3[16:96:4], atol=1e-4)  # nothing in the way: asked for = driven
+    np.testing.assert_allclose(
+        free, drive.poses_T3[16:96:4], atol=1e-4
+    )  # nothing in the way: asked for = driven
 
 
 def test_a_clip_begins_with_the_still_that_a_stream_would_see(autoencoder: Autoencoder, drives: Path) -> None:
@@ -100,7 +108,9 @@ def test_batches_follow_from_their_number_alone(drive: LatentDrive) -> None:
     assert (one.future_BF.sum(1) == 12 - one.context_B).all()
 
 
-def test_the_cache_gives_back_what_was_encoded(autoencoder: Autoencoder, drives: Path, tmp_path: Path) -> None:
+def test_the_cache_gives_back_what_was_encoded(
+    autoencoder: Autoencoder, drives: Path, tmp_path: Path
+) -> None:
     first = load_drives(autoencoder, [drives], tmp_path)
     again = load_drives(autoencoder, [drives], tmp_path)
     assert len(first) == len(again) == 6
@@ -128,5 +138,7 @@ def test_the_place_loss_is_zero_for_embeddings_that_tell_the_distance() -> None:
     distance = torch.tensor([[0.0, 3.0], [3.0, 0.0]])
     cosine = math.exp(-1.0)  # 3 m is one scale
     embedding = torch.tensor([[1.0, 0.0], [cosine, math.sqrt(1 - cosine**2)]])
-    assert float(place_loss(embedding[None], distance[None], torch.ones(1, 2))) == pytest.approx(0.0, abs=1e-10)
+    assert float(place_loss(embedding[None], distance[None], torch.ones(1, 2))) == pytest.approx(
+        0.0, abs=1e-10
+    )
     assert float(place_target(torch.tensor(0.0))) == 0.0

@@ -13,7 +13,13 @@ import torch
 
 from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
 from sana_wm_ros.training.episodes import Episode, write_episode
-from sana_wm_ros.training.export import autoencoder_of_run, export, keep_autoencoder, kept_autoencoder, model_of_run
+from sana_wm_ros.training.export import (
+    autoencoder_of_run,
+    export,
+    keep_autoencoder,
+    kept_autoencoder,
+    model_of_run,
+)
 from sana_wm_ros.training.latents import load_drives
 from sana_wm_ros.training.run_folder import BadRun
 from sana_wm_ros.training.schedule import Schedule
@@ -42,21 +48,42 @@ def run(tmp_path_factory: pytest.TempPathFactory, drive_maker: Callable[..., Epi
     autoencoder = autoencoder_of_run(folder / "ae")
     keep_autoencoder(autoencoder, folder / "wm")
     model = TransformerConfig(
-        width=16, depth=2, heads=2, head_width=8, latent_channels=4, softmax_every=2, window_frames=4, timestep_width=16
+        width=16,
+        depth=2,
+        heads=2,
+        head_width=8,
+        latent_channels=4,
+        softmax_every=2,
+        window_frames=4,
+        timestep_width=16,
     )
-    training = WorldModelTraining(model=model, heads=HeadsConfig(hidden=16, place_width=4), curriculum=((0.0, 8),))
+    training = WorldModelTraining(
+        model=model, heads=HeadsConfig(hidden=16, place_width=4), curriculum=((0.0, 8),)
+    )
     encoded = load_drives(autoencoder, [data], folder / "latents")
     WorldModelTrainer(training, Schedule(steps=2), autoencoder, encoded, folder / "wm").run()
     return folder / "wm", data
 
 
-def test_exporting_writes_a_model_that_loads_and_says_how_good_it_is(run: tuple[Path, Path], tmp_path: Path) -> None:
+def test_exporting_writes_a_model_that_loads_and_says_how_good_it_is(
+    run: tuple[Path, Path], tmp_path: Path
+) -> None:
     path, data = run
-    result = export(path, tmp_path / "nano", validation=[data], data="Cylinders.", commands=["sana_wm train"], drives=2, seen=9)
+    result = export(
+        path,
+        tmp_path / "nano",
+        validation=[data],
+        data="Cylinders.",
+        commands=["sana_wm train"],
+        drives=2,
+        seen=9,
+    )
     loaded = load_model(tmp_path / "nano")
     model, facts = model_of_run(path)
     for name, value in model.state_dict().items():
-        torch.testing.assert_close(loaded.state_dict()[name], value, atol=2e-3, rtol=2e-3)  # stored in float16
+        torch.testing.assert_close(
+            loaded.state_dict()[name], value, atol=2e-3, rtol=2e-3
+        )  # stored in float16
     assert facts["steps"] == 2
     card = (tmp_path / "nano" / "MODEL_CARD.md").read_text()
     for word in ("Apache-2.0", "Cylinders.", "nearest view", "AUROC", "sana_wm train"):
@@ -73,7 +100,9 @@ def test_a_painted_cylinder_gives_the_expected_baselines(run: tuple[Path, Path])
     result, films = validate(model, [data], drives=2, seen=9)
     table = result["psnr_db"]
     assert np.mean(table["autoencoder"]) > np.mean(table["last frame"])
-    assert np.mean(table["nearest view"]) > np.mean(table["last frame"])  # it turns on the spot: views come back
+    assert np.mean(table["nearest view"]) > np.mean(
+        table["last frame"]
+    )  # it turns on the spot: views come back
     assert len(films) == 2
     # drives 1 and 2 never touch anything; drive 0 touches at raw frame 60, latent frame 15
     assert result["contact"]["starts"] == 1 + 2 * 4
