@@ -59,7 +59,8 @@ def trainer(
     autoencoder: Autoencoder, encoded: list[LatentDrive], out: Path, steps: int, **changes: object
 ) -> WorldModelTrainer:
     schedule = Schedule(steps=steps, warmup_steps=3)
-    return WorldModelTrainer(replace(TINY, **changes), schedule, autoencoder, encoded, out)  # type: ignore[arg-type]
+    training = replace(TINY, **changes)  # type: ignore[arg-type]
+    return WorldModelTrainer(training, schedule, autoencoder, encoded, out)
 
 
 def weights(run: WorldModelTrainer) -> torch.Tensor:
