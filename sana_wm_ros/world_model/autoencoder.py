@@ -112,7 +112,7 @@ class Autoencoder(nn.Module):
         self.linear_down = nn.Conv2d(pixels * _STEM**2, z, patches, stride=patches)
         self.linear_up = nn.Conv2d(z, pixels * _STEM**2 * patches**2, 1)
         for last in (self.encoder[-1], self.decoder[-1]):
-            assert isinstance(last, nn.Conv2d)
+            assert isinstance(last, nn.Conv2d) and last.bias is not None
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
         self.register_buffer("latent_mean", torch.zeros(z))
