@@ -44,9 +44,10 @@ class Sensing:
         transforms: TransformSource,
         settings: CameraSettings,
         base_frame: str,
+        trace: Callable[[str, float], None],
     ) -> None:
         self._node, self._buffer, self._transforms = node, buffer, transforms
-        self._settings, self._base_frame = settings, base_frame
+        self._settings, self._base_frame, self._trace = settings, base_frame, trace
         self._rectifier: conversions.Rectifier | None = None
         self._image_source = ""
         self._scan: tuple[float, Scan] | None = None
@@ -155,6 +156,8 @@ class Sensing:
         if self._buffer.image_age_s(0.0) != before:
             self._silent_since["camera"] = time.monotonic()
         self.image_cost_s = time.perf_counter() - begin_s
+        self._trace("image", stamp_s)
+        self._trace("image handled", self.image_cost_s)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self.received["camera_info"] += 1
