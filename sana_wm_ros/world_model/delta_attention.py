@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from sana_wm_ros.world_model.attention import TwoBranchAttention
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.kernels import KERNELS, choose
-from sana_wm_ros.world_model.layers import ShortConv, rms_normalise, short_conv
+from sana_wm_ros.world_model.layers import (
+    SCAN_ORDER,
+    ShortConv,
+    last_frames,
+    placed,
+    rms_normalised,
+    short_conv,
+)
 from sana_wm_ros.world_model.segment import Segment
 from sana_wm_ros.world_model.state import DeltaState
 
@@ -50,41 +57,39 @@ class DeltaAttention(TwoBranchAttention):
         self, x_FBSC: Tensor, segment: Segment, state: DeltaState
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Attend; returns the block's output and its new memory, normaliser and key tail."""
-        F, B, S, C = x_FBSC.shape
+        S, C = x_FBSC.shape[2:]
         H, D = self.config.heads, self.config.head_width
         bounded = self.config.bounded_keys
         delta_memory = KERNELS[choose(x_FBSC.device.type)]
         q, k, v, gate, beta = self.project(x_FBSC, self.beta_proj)
 
-        tail = torch.cat([state.key_tail_EBSC, k])[-state.key_tail_EBSC.shape[0] :]
+        tail = last_frames(state.key_tail_EBSC, k)
         taps = torch.cat([self.conv_k.weight, self.conv_k_cam.weight])[:, 0]
         k = short_conv(k, state.key_tail_EBSC, taps, segment)
         query_weight, key_weight = self.norm_weights()
-        q = nn.functional.relu(rms_normalise(q.unflatten(-1, (2, C)), query_weight)).flatten(-2)
+        q = rms_normalised(q.unflatten(-1, (2, C)), query_weight, relu=True).flatten(-2)
         # Without the scale of 1 / sqrt(D S) the correction K B K^T explodes.
         key_weight = key_weight / math.sqrt(D * S)
-        k = nn.functional.relu(rms_normalise(k.unflatten(-1, (2, C)), key_weight)).flatten(-2)
+        k = rms_normalised(k.unflatten(-1, (2, C)), key_weight, relu=True).flatten(-2)
         q, k, v = self.split_heads(q), self.split_heads(k), self.split_heads(v)
 
         beta_FBHS = beta.float().sigmoid().transpose(-1, -2)
         decay_FBH = self.decay(x_FBSC)
-        placed_q = self.place(q, segment.query_FBSEE, segment, turn_main=True).transpose(2, 3)
-        placed_k = self.place(k, segment.key_FBSEE, segment, turn_main=True).transpose(2, 3)
-        placed_v = self.place(v, segment.key_FBSEE, segment, turn_main=False).transpose(2, 3)
+        placed_q = placed(q, segment.query_NEE, segment, SCAN_ORDER, turn_main=True)
+        placed_k = placed(k, segment.key_NEE, segment, SCAN_ORDER, turn_main=True)
+        placed_v = placed(v, segment.key_NEE, segment, SCAN_ORDER, turn_main=False)
         both_beta = torch.cat([beta_FBHS, self.camera_beta(beta_FBHS, k, placed_k)], 2)
         out, memory = delta_memory(
             placed_q, placed_k, placed_v, both_beta, decay_FBH.repeat(1, 1, 2),
             state.memory_BHRD, segment.chunk_lengths, bounded,
         )  # fmt: skip
-        ones = x_FBSC.new_ones(1).expand(F, B, H, S, 1)
+        # The normaliser is the same memory with every value 1, on keys without places.
         sums, normaliser = delta_memory(
-            q[..., :H, :].transpose(2, 3), k[..., :H, :].transpose(2, 3), ones, beta_FBHS, decay_FBH,
+            q[..., :H, :].transpose(2, 3), k[..., :H, :].transpose(2, 3), None, beta_FBHS, decay_FBH,
             state.normaliser_BH1D, segment.chunk_lengths, bounded,
         )  # fmt: skip
-        main = out[:, :, :H] / self.positive(sums)
-        out_main = main.transpose(2, 3).reshape(F, B, S, C)
-        out_camera = out[:, :, H:].transpose(2, 3)
-        return self.finish(out_main, out_camera, gate, segment), (memory, normaliser, tail)
+        factor = self.positive(sums).reciprocal().transpose(2, 3)
+        return self.finish(out.transpose(2, 3), factor, gate, segment), (memory, normaliser, tail)
 
     def decay(self, x_FBSC: Tensor) -> Tensor:
         """g in (0, 1) per frame and head, (F, B, H)."""

@@ -42,18 +42,23 @@ class GatedConvMLP(nn.Module):
         F, B, S, _ = x_FBSC.shape
         rows, columns = self.config.latent_height, self.config.latent_width
         wide = self.inverted_conv.conv
-        y = nn.functional.silu(nn.functional.linear(x_FBSC, wide.weight.flatten(1), wide.bias))
+        y = nn.functional.silu(nn.functional.linear(x_FBSC, wide.weight.flatten(1), wide.bias), inplace=True)
         # Token rows are images with channels last: a view, no copy.
         image = y.view(F * B, rows, columns, -1).permute(0, 3, 1, 2)
         mixed = self.depth_conv.conv(image).permute(0, 2, 3, 1).reshape(F, B, S, -1)
         value, gate = mixed.chunk(2, -1)
         z = nn.functional.linear(value * nn.functional.silu(gate), self.point_conv.conv.weight.flatten(1))
+        return self.temporal(z, segment, tail_1BSC), z[-1:].contiguous()
+
+    def temporal(self, z_FBSC: Tensor, segment: Segment, tail_1BSC: Tensor) -> Tensor:
+        """z plus its three taps in time, as matrix products that add to each other's output."""
         before, now, after = self.t_conv.weight[..., 0].unbind(-1)
-        earlier = torch.cat([tail_1BSC, z[:-1]])
-        taps = [earlier, z]
-        weights = [before, now]
-        if max(segment.chunk_lengths) > 1:
-            taps.append(nn.functional.pad(z[1:], (0, 0, 0, 0, 0, 0, 0, 1)) * segment.inside(1))
-            weights.append(after)
-        out = z + nn.functional.linear(torch.cat(taps, -1), torch.cat(weights, 1))
-        return out, z[-1:]
+        width = z_FBSC.shape[-1]
+        out = z_FBSC @ (now.t() + torch.eye(width, device=now.device, dtype=now.dtype))
+        out[:1].view(-1, width).addmm_(tail_1BSC.reshape(-1, width), before.t())
+        if len(z_FBSC) > 1:
+            out[1:].view(-1, width).addmm_(z_FBSC[:-1].reshape(-1, width), before.t())
+            if max(segment.chunk_lengths) > 1:
+                later = z_FBSC[1:] * segment.inside(1)[:-1]
+                out[:-1].view(-1, width).addmm_(later.view(-1, width), after.t())
+        return out

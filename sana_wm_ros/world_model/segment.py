@@ -17,17 +17,18 @@ class Segment:
     """Chunks, positions and camera of F latent frames (letters as in ``camera`` and ``rope``).
 
     rope: factors of the main heads, (F, 1, S, 1, D/2). rope_camera: (F, 1, S, 1, D/4).
-    query_FBSEE, key_FBSEE, out_FBSEE: right factors of row vectors for the camera half of a
-        head, E = D/2 channels: the 4 x 4 matrix of a token once per group of four.
+    query_NEE, key_NEE, out_NEE: right factors of row vectors for the camera half of a
+        head, N = F B S rows, E = D/2 channels: the token's 4 x 4 matrix once per
+        group of four.
     """
 
     first_frame: int
     chunk_lengths: tuple[int, ...]
     rope: Tensor
     rope_camera: Tensor
-    query_FBSEE: Tensor
-    key_FBSEE: Tensor
-    out_FBSEE: Tensor
+    query_NEE: Tensor
+    key_NEE: Tensor
+    out_NEE: Tensor
     plucker_FBSP: Tensor
 
     @property
@@ -54,7 +55,9 @@ def make_segment(
     def grouped(matrix_FBS44: Tensor) -> Tensor:
         # One 16 x 16 product per token beats four 4 x 4 ones by far: tiny ones never reach the BLAS.
         groups = torch.eye(config.head_width // 8, device=device)
-        return torch.einsum("gh,fbsij->fbsgihj", groups, matrix_FBS44).flatten(-4, -3).flatten(-2)
+        return (
+            torch.einsum("gh,fbsij->fbsgihj", groups, matrix_FBS44).flatten(-4, -3).flatten(-2).flatten(0, 2)
+        )
 
     main, camera = rotary_tables(config, first_frame, frames, device)
     return Segment(
@@ -62,8 +65,8 @@ def make_segment(
         chunk_lengths=chunk_lengths,
         rope=main[:, None, :, None],
         rope_camera=camera[:, None, :, None],
-        query_FBSEE=grouped(tables.ray_FBS44),
-        key_FBSEE=grouped(tables.ray_inverse_FBS44.transpose(-1, -2)),
-        out_FBSEE=grouped(tables.ray_FBS44.transpose(-1, -2)),
+        query_NEE=grouped(tables.ray_FBS44),
+        key_NEE=grouped(tables.ray_inverse_FBS44.transpose(-1, -2)),
+        out_NEE=grouped(tables.ray_FBS44.transpose(-1, -2)),
         plucker_FBSP=tables.plucker_FBSP,
     )

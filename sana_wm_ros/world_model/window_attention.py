@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sana_wm_ros.world_model.attention import TwoBranchAttention
-from sana_wm_ros.world_model.layers import rms_normalise
+from sana_wm_ros.world_model.layers import ATTENTION_ORDER, placed, rms_normalised
 from sana_wm_ros.world_model.segment import Segment
 from sana_wm_ros.world_model.state import WindowState
 
@@ -32,25 +32,20 @@ class WindowAttention(TwoBranchAttention):
         self, x_FBSC: Tensor, segment: Segment, state: WindowState
     ) -> tuple[Tensor, tuple[tuple[int, ...], Tensor, Tensor]]:
         """Attend; returns the block's output and the frames, keys and values to keep."""
-        F, B, S, C = x_FBSC.shape
-        H = self.config.heads
+        F, C = x_FBSC.shape[0], x_FBSC.shape[3]
         q, k, v, gate = self.project(x_FBSC)
         query_weight, key_weight = self.norm_weights()
-        q = self.split_heads(rms_normalise(q.unflatten(-1, (2, C)), query_weight).flatten(-2))
-        k = self.split_heads(rms_normalise(k.unflatten(-1, (2, C)), key_weight).flatten(-2))
-        q = self.place(q, segment.query_FBSEE, segment, turn_main=True).permute(1, 3, 0, 2, 4)
-        k = self.place(k, segment.key_FBSEE, segment, turn_main=True).permute(1, 3, 0, 2, 4)
-        v = self.place(self.split_heads(v), segment.key_FBSEE, segment, turn_main=False).permute(
-            1, 3, 0, 2, 4
-        )
+        q = self.split_heads(rms_normalised(q.unflatten(-1, (2, C)), query_weight, relu=False).flatten(-2))
+        k = self.split_heads(rms_normalised(k.unflatten(-1, (2, C)), key_weight, relu=False).flatten(-2))
+        q = placed(q, segment.query_NEE, segment, ATTENTION_ORDER, turn_main=True)
+        k = placed(k, segment.key_NEE, segment, ATTENTION_ORDER, turn_main=True)
+        v = placed(self.split_heads(v), segment.key_NEE, segment, ATTENTION_ORDER, turn_main=False)
         keys, values = torch.cat([state.keys_BHWSD, k], 2), torch.cat([state.values_BHWSD, v], 2)
         numbers = (*state.frames, *range(segment.first_frame, segment.first_frame + F))
 
         out = torch.cat(self.attend(q, keys, values, numbers, segment), 2)
-        out_FBSHD = out.permute(2, 0, 3, 1, 4)
-        main = out_FBSHD[..., :H, :].reshape(F, B, S, C)
         kept = self.kept(numbers, segment.first_frame + F)
-        return self.finish(main, out_FBSHD[..., H:, :], gate, segment), (
+        return self.finish(out.permute(2, 0, 3, 1, 4), None, gate, segment), (
             tuple(numbers[i] for i in kept),
             _take(keys, kept),
             _take(values, kept),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_model import TINY, enliven, tiny_navigation_model
 
 from sana_wm_ros.world_model.model import NavigationModel
+from sana_wm_ros.world_model.toy import TINY, enliven, tiny_navigation_model
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from tiny_model import TINY, drive
 from torch import Tensor
 
 from sana_wm_ros.world_model.camera import (
@@ -18,6 +17,7 @@ from sana_wm_ros.world_model.camera import (
     relative_to,
     rigid_inverse,
 )
+from sana_wm_ros.world_model.toy import TINY, drive
 
 
 def turned(yaw: float, x: float = 0.0, z: float = 0.0) -> Tensor:

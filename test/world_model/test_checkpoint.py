@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from tiny_model import INTRINSICS, camera_path, pictures, tiny_navigation_model
 
 from sana_wm_ros.world_model.checkpoint import BadCheckpoint, load_model, save_model
 from sana_wm_ros.world_model.model import NavigationModel
+from sana_wm_ros.world_model.toy import INTRINSICS, camera_path, pictures, tiny_navigation_model
 
 NAME = "transformer.blocks.0.attn.qkv.weight"
 

@@ -7,13 +7,13 @@ import weakref
 
 import pytest
 import torch
-from tiny_model import INTRINSICS, camera_path, pictures, tiny_navigation_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sana_wm_ros.world_model.model import NavigationContext, NavigationModel
 from sana_wm_ros.world_model.protocol import Intrinsics, Rollout, WorldModel
+from sana_wm_ros.world_model.toy import INTRINSICS, camera_path, pictures, tiny_navigation_model
 
 SEEN = 1 + 4 * 9
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_model import TINY, drive, latents
 from torch import Tensor
 
 from sana_wm_ros.world_model.camera import CameraTrack
 from sana_wm_ros.world_model.state import ModelState
+from sana_wm_ros.world_model.toy import TINY, drive, latents
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 CHUNKS = (1, 3, 2, 1, 3, 3, 2, 2, 1, 3)

@@ -9,7 +9,7 @@ from torch import Tensor
 from sana_wm_ros.world_model.kernels import chunk, naive
 
 DeltaMemory = Callable[
-    [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, tuple[int, ...], bool], tuple[Tensor, Tensor]
+    [Tensor, Tensor, Tensor | None, Tensor, Tensor, Tensor, tuple[int, ...], bool], tuple[Tensor, Tensor]
 ]
 
 KERNELS: dict[str, DeltaMemory] = {"naive": naive.delta_memory, "chunk": chunk.delta_memory}

@@ -63,7 +63,7 @@ def _ahead(A: Tensor, U: Tensor, chunk_lengths: tuple[int, ...]) -> Tensor | Non
 def delta_memory(
     q_FBHSD: Tensor,
     k_FBHSD: Tensor,
-    v_FBHSR: Tensor,
+    v_FBHSR: Tensor | None,
     beta_FBHS: Tensor,
     decay_FBH: Tensor,
     state_BHRD: Tensor,
@@ -72,22 +72,25 @@ def delta_memory(
 ) -> tuple[Tensor, Tensor]:
     """The same as ``naive.delta_memory``, fast on CPUs, with gradients; fp32 throughout."""
     F, B, H, S, D = q_FBHSD.shape
-    R = v_FBHSR.shape[-1]
+    X = B * H
     with torch.autocast(q_FBHSD.device.type, enabled=False):
-        q, k = q_FBHSD.float().reshape(F, B * H, S, D), k_FBHSD.float().reshape(F, B * H, S, D)
-        v = v_FBHSR.float().reshape(F, B * H, S, R)
-        weighted = k * beta_FBHS.float().reshape(F, B * H, S, 1)
-        gram = weighted.transpose(-1, -2) @ k
-        U = v.transpose(-1, -2) @ weighted
-        decay = decay_FBH.float().reshape(F, B * H, 1, 1)
+        q, k = q_FBHSD.float().reshape(F * X, S, D), k_FBHSD.float().reshape(F * X, S, D)
+        beta = beta_FBHS.float()
         if bounded:
-            trace = gram.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-            scale = trace.clamp(min=1.0).reciprocal()
-            gram, U = gram * scale, U * scale
-        A = decay * (torch.eye(D, device=k.device) - gram)
-        start = state_BHRD.float().reshape(B * H, R, D)
-        states = _Scan.apply(A, U, start)
+            squares = torch.linalg.vector_norm(k, dim=-1).square().view(F, B, H, S)
+            beta = beta / (beta * squares).sum(-1, keepdim=True).clamp(min=1.0)
+        decay = decay_FBH.float().reshape(F * X, 1, 1)
+        beta = beta.reshape(F * X, S, 1)
+        kept = torch.eye(D, device=k.device) * decay
+        A = torch.baddbmm(kept, (k * (beta * decay)).transpose(-1, -2), k, alpha=-1.0)
+        if v_FBHSR is None:
+            U = beta.transpose(-1, -2) @ k
+        else:
+            U = (v_FBHSR.float().reshape(F * X, S, -1) * beta).transpose(-1, -2) @ k
+        R = U.shape[1]
+        A, U = A.view(F, X, D, D), U.view(F, X, R, D)
+        states = _Scan.apply(A, U, state_BHRD.float().reshape(X, R, D))
         ahead = _ahead(A, U, chunk_lengths)
         seen = states if ahead is None else states + ahead
-        out = q @ seen.transpose(-1, -2)
+        out = torch.bmm(q, seen.view(F * X, R, D).transpose(-1, -2))
     return out.view(F, B, H, S, R), states[-1].view(B, H, R, D)

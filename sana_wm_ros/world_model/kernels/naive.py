@@ -12,7 +12,7 @@ from torch import Tensor
 def delta_memory(
     q_FBHSD: Tensor,
     k_FBHSD: Tensor,
-    v_FBHSR: Tensor,
+    v_FBHSR: Tensor | None,
     beta_FBHS: Tensor,
     decay_FBH: Tensor,
     state_BHRD: Tensor,
@@ -27,12 +27,14 @@ def delta_memory(
         R_t = g_{t+1} R_{t+1} (I - K B K^T) + V B K^T     of frame t+1, zero at the chunk's last frame
         out_t = (M_t + R_t) q_t
 
-    ``bounded`` divides beta by max(1, trace K B K^T), so that I - K B K^T is a contraction.
+    Without values every value is a single 1. ``bounded`` divides beta by max(1, trace K B K^T), so that
+    I - K B K^T is a contraction.
     Returns (out_FBHSR, state after the last frame). fp32. Source: arXiv 2605.15178, frame-wise GDN.
     """
+    v = k_FBHSD.new_ones(*k_FBHSD.shape[:-1], 1) if v_FBHSR is None else v_FBHSR
     with torch.autocast(q_FBHSD.device.type, enabled=False):
         return _recurrence(
-            q_FBHSD.float(), k_FBHSD.float(), v_FBHSR.float(), beta_FBHS.float(), decay_FBH.float(),
+            q_FBHSD.float(), k_FBHSD.float(), v.float(), beta_FBHS.float(), decay_FBH.float(),
             state_BHRD.float(), chunk_lengths, bounded,
         )  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""A small transformer with lively weights and a camera that really moves."""
+"""A toy: a whole model of a few thousand lively random weights, and made-up drives for it.
+
+Tests of every room run the real code with it in milliseconds, without files and without a GPU.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def latents(batch: int, frames: int, seed: int = 0) -> Tensor:
 
 
 def tiny_navigation_model(seed: int = 0, **settings: object) -> NavigationModel:
-    """A whole model of toy size with lively weights; ``settings`` change the transformer's configuration."""
+    """A whole model, the same for the same seed; ``settings`` change the transformer's configuration."""
     torch.manual_seed(seed)
     config = dataclasses.replace(TINY, **settings)  # type: ignore[arg-type]
     images = AutoencoderConfig(
