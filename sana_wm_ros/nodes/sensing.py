@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 
-from sana_wm_ros.geometry import se2
+from sana_wm_ros.geometry import se2, se3
 from sana_wm_ros.geometry.camera import Pinhole
 from sana_wm_ros.nodes import conversions, pictures, plain_qos
 from sana_wm_ros.nodes.extrinsics import TransformSource
@@ -213,7 +213,7 @@ class Sensing:
                     f"the scan is in frame {message.header.frame_id!r} and TF has no way to it from "
                     f"{self._base_frame}: the scan is not used"
                 )
-            mount_3 = conversions.se3.to_planar(mount_44)
+            mount_3 = se3.to_planar(mount_44)
         self.received["scan"] += 1
         bearings = message.angle_min + message.angle_increment * np.arange(len(message.ranges))
         ranges = np.asarray(message.ranges, dtype=np.float64)
