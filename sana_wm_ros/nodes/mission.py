@@ -22,7 +22,7 @@ class Mission:
     say: takes a sentence for the log.
     """
 
-    def __init__(self, transforms: TransformSource, say: Callable[[str], None]) -> None:
+    def __init__(self, transforms: TransformSource, say: Callable[[str], object]) -> None:
         self._transforms, self._say = transforms, say
         self._lock = threading.Lock()
         self._tracker: GoalTracker | None = None

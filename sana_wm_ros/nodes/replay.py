@@ -300,8 +300,8 @@ def _listening(
     recorder.listen(node, "/goal_pose", "geometry_msgs/msg/PoseStamped")
     node.create_subscription(DiagnosticArray, "/diagnostics", watcher.take, 50)
     if options.record_inputs:
-        for topic in facts.topics.values():
-            recorder.announce(topic.name, topic.msgtype)
+        for source in facts.topics.values():
+            recorder.announce(source.name, source.msgtype)
         for name in facts.transforms:
             recorder.announce(name, TF)
     executor = SingleThreadedExecutor(context=context)
