@@ -20,7 +20,9 @@ def export(
     command: Annotated[
         list[str] | None, typer.Option(help="commands that made the run, for the card")
     ] = None,
-    drives: Annotated[int, typer.Option(min=1, help="validation drives for pictures")] = 24,
+    drives: Annotated[
+        int, typer.Option(min=1, help="validation drives for pictures, and half of those for contact")
+    ] = 24,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
 ) -> None:
     """Validate the averaged weights of a run and write them as a model folder."""

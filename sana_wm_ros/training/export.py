@@ -199,7 +199,7 @@ def export(
     facts["hardware"] = platform.processor() or platform.machine()
     parts = {"transformer": model.transformer, "heads": model.heads, "autoencoder": model.autoencoder}
     facts["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-    result, films = validate(model, validation, drives=drives, seen=seen)
+    result, films = validate(model, validation, drives=drives, seen=seen, contact_drives=2 * drives)
     folder.mkdir(parents=True, exist_ok=True)
     card = model_card(folder.name, result, facts, data, commands)
     save_model(folder, model, card, dtype=torch.float16)

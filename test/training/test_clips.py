@@ -40,9 +40,9 @@ def test_seen_frames_have_true_poses_and_later_ones_ignore_what_happened(drive: 
     np.testing.assert_allclose(poses[:5], stuck[16:33:4])
     free = conditioned_poses(drive, 4, 20, 5, per_latent=4)
     np.testing.assert_allclose(poses, free)
-    np.testing.assert_allclose(
-        free, drive.poses_T3[16:96:4], atol=1e-4
-    )  # nothing in the way: asked for = driven
+    # nothing in the way: asked for is driven (yaw may be wrapped)
+    np.testing.assert_allclose(np.sin(free[:, 2]), np.sin(drive.poses_T3[16:96:4, 2]), atol=1e-4)
+    np.testing.assert_allclose(free[:, :2], drive.poses_T3[16:96:4, :2], atol=1e-4)
 
 
 def test_a_clip_begins_with_the_still_that_a_stream_would_see(autoencoder: Autoencoder, drives: Path) -> None:

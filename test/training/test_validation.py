@@ -118,7 +118,9 @@ def test_the_commands_of_a_drive_lead_along_its_own_poses(drive_maker: Callable[
     drive = drive_maker(1, frames=65)
     poses, base = commanded(drive, drive.commands_T3[16:], 5, 12, 4)
     assert poses.shape == (12, 4, 4)
-    yaw = np.arctan2(poses[:, 1, 2], poses[:, 0, 2])  # the optical axis looks along the base's x
+    yaw = np.arctan2(
+        poses[:, 1, 2].numpy(), poses[:, 0, 2].numpy()
+    )  # the optical axis looks along the base's x
     np.testing.assert_allclose(np.sin(yaw), np.sin(drive.poses_T3[20:65:4, 2]), atol=1e-4)
     np.testing.assert_allclose(np.sin(base[:, 2]), np.sin(drive.poses_T3[20:65:4, 2]), atol=1e-4)
 
