@@ -58,7 +58,7 @@ def _against(check: ImaginationCheck, index: int) -> str:
 
 def _planner_sentences(facts: PlannerFacts) -> list[str]:
     if facts.plans == 0:
-        return [f"The planner published no plan in {facts.duration_s:.0f} s; diagnostics below say why."]
+        return [f"The planner published no plan in {facts.duration_s:.0f} s. {_stop_words(facts)}"]
     words = [f"It published {facts.plans} plans in {facts.duration_s:.0f} s"]
     if np.isfinite(facts.rate_hz):
         asked = facts.configured_rate_hz
@@ -73,10 +73,15 @@ def _stop_words(facts: PlannerFacts) -> str:
     stops = facts.stops
     if not stops:
         return "It never had to stop."
-    reasons = list(dict.fromkeys(span.message.partition(": ")[2] for span in stops))
-    more = f" and {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
-    held = sum(span.duration_s for span in stops)
-    return f"It held the robot still for {held:.1f} s in all ({'; '.join(reasons[:3])}{more})."
+    by_kind: dict[str, float] = {}
+    for span in stops:
+        by_kind[span.kind] = by_kind.get(span.kind, 0.0) + span.duration_s
+    longest = sorted(by_kind, key=lambda kind: -by_kind[kind])[:3]
+    examples = {span.kind: span.message.partition(": ")[2] for span in reversed(stops)}
+    reasons = [examples[kind].partition(";")[0] for kind in longest]
+    more = f"; and {len(by_kind) - 3} more reasons" if len(by_kind) > 3 else ""
+    held = sum(by_kind.values())
+    return f"It held the robot still for {held:.1f} s in all ({'; '.join(reasons)}{more})."
 
 
 def key_figures(facts: PlannerFacts, check: ImaginationCheck | None) -> list[KeyFigure]:
@@ -91,7 +96,7 @@ def key_figures(facts: PlannerFacts, check: ImaginationCheck | None) -> list[Key
         KeyFigure(value=str(facts.plans), unit="", name="plans published"),
         KeyFigure(value=_number(facts.rate_hz), unit="Hz", name="planning rate attained"),
         KeyFigure(
-            value=_number(1e3 * latency.get("p95", np.nan), digits=0), unit="ms", name="planning time, p95"
+            value=_number(latency.get("p95", np.nan), digits=2), unit="s", name="planning time, p95"
         ),
         KeyFigure(value=str(facts.late_plans), unit="", name="late plans"),
     ]

@@ -286,8 +286,8 @@ class ObservationBuffer:
     def _framed(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture at the model's size: the middle, averaged over areas where it shrinks."""
         height, width = image_HWC.shape[:2]
-        if self._image_size not in (None, (width, height)):
-            was_width, was_height = self._image_size or (0, 0)
+        if self._image_size is not None and self._image_size != (width, height):
+            was_width, was_height = self._image_size
             self._end_context(f"pictures changed from {was_width}x{was_height} to {width}x{height}")
             self._images.clear()
         self._image_size = (width, height)

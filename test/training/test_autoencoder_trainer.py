@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining, reconstruction_psnr
+from sana_wm_ros.training.autoencoder_trainer import (
+    AutoencoderTrainer,
+    AutoencoderTraining,
+    reconstruction_psnr,
+)
 from sana_wm_ros.training.frames import NoEpisodes
 from sana_wm_ros.training.guard import TrainingDiverged
 from sana_wm_ros.training.run_folder import BadRun
@@ -16,7 +20,9 @@ from sana_wm_ros.training.schedule import Schedule
 from sana_wm_ros.world_model.autoencoder import AutoencoderConfig
 
 TINY = AutoencoderTraining(
-    model=AutoencoderConfig(latent_channels=4, widths=(8, 8, 16), encoder_depths=(1, 1, 1), decoder_depths=(1, 1, 1)),
+    model=AutoencoderConfig(
+        latent_channels=4, widths=(8, 8, 16), encoder_depths=(1, 1, 1), decoder_depths=(1, 1, 1)
+    ),
     batch=4,
     slots=4,
     per_drive=6,
