@@ -53,7 +53,9 @@ class BagRecorder:
         if kind is None:
             raise ImportError(f"{msgtype} is not installed: {topic} cannot be recorded")
         self.announce(topic, msgtype)
-        node.create_subscription(kind, topic, lambda data: self.write(topic, self._now_ns(), data), 50, raw=True)
+        node.create_subscription(
+            kind, topic, lambda data: self.write(topic, self._now_ns(), data), 50, raw=True
+        )
 
     def announce(self, topic: str, msgtype: str) -> None:
         """Make a place for a topic, so that it is in the bag even if nothing comes."""

@@ -22,6 +22,7 @@ from sana_wm_ros.nodes import model_loading
 from sana_wm_ros.nodes.parameter_server import ParameterServer
 from sana_wm_ros.nodes.planner_factory import shipped_weights
 from sana_wm_ros.nodes.runtime import Runtime
+from sana_wm_ros.planning.critic_manager import BadCritic
 
 # How long a thread that computes may keep others from running Python: planning must not delay a picture.
 GIL_SWITCH_S = 0.0005
@@ -121,7 +122,7 @@ def main(args: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: ended.set())
     try:
         node = PlannerNode()
-    except ValueError as error:
+    except (ValueError, BadCritic) as error:
         rclpy.logging.get_logger("sana_wm_planner").fatal(str(error))
         rclpy.try_shutdown()
         return 1
