@@ -33,7 +33,9 @@ def demo(
         f"1/2  {recording.name} through the planner node, over DDS, at {rate:g} x real time", highlight=False
     )
     run_replay(console, ReplayOptions(bag=recording, out=out, model=model, rate=rate, overwrite=True))
-    console.print("2/2  what it imagined, held against what the camera then saw", highlight=False, soft_wrap=True)
+    console.print(
+        "2/2  what it imagined, held against what the camera then saw", highlight=False, soft_wrap=True
+    )
     written = make_report(
         console,
         out / "bag",
@@ -46,7 +48,9 @@ def demo(
     console.print(
         f"report      {written.page}  (any browser; what to believe stands on top)", highlight=False
     )
-    console.print(f"film strip  {written.film_strip or 'none: see the report'}", highlight=False, soft_wrap=True)
+    console.print(
+        f"film strip  {written.film_strip or 'none: see the report'}", highlight=False, soft_wrap=True
+    )
     console.print(
         f"output bag  {out / 'bag'}  (RViz with config/planner.rviz, Foxglove, ros2 bag)", highlight=False
     )
