@@ -43,8 +43,8 @@ def psnr_chart(check: ImaginationCheck) -> str:
             lead, check.psnr[name], color=BLUE, linewidth=1.4, linestyle=_BASELINE_STYLES[name], label=name
         )
     axis.plot(lead, check.psnr[MODEL], color=ACCENT, linewidth=2.4, label="imagined")
-    if check.believable_s > 0:
-        axis.axvspan(0, check.believable_s, color=ACCENT, alpha=0.08, linewidth=0)
+    if check.better_s is not None:
+        axis.axvspan(*check.better_s, color=ACCENT, alpha=0.08, linewidth=0)
     _lead_axis(axis, lead)
     axis.set_ylabel("PSNR, dB (higher is closer)", color=FAINT)
     axis.legend(frameon=False, fontsize=9, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0))

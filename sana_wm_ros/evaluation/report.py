@@ -119,7 +119,7 @@ def metrics_of(
             "starts_reaching": check.starts_F,
             "psnr_db": check.psnr,
             "autoencoder_psnr_db": check.ceiling_db,
-            "believable_s": check.believable_s,
+            "better_than_guesses_s": check.better_s,
         }
     return {
         "command": given.command,

@@ -29,21 +29,24 @@ def _trust_sentences(check: ImaginationCheck | None) -> list[str]:
         return [
             "The imagination was not checked against the recording, so nothing here says how far to trust it."
         ]
-    if check.believable_s > 0:
-        index = int(np.flatnonzero(check.lead_F <= check.believable_s)[-1])
-        end = (
-            "that is as far as the recording reaches"
-            if index + 1 == len(check.lead_F)
-            else ("beyond that, trust it no more than those guesses")
-        )
+    better = check.better_s
+    guesses = f"the best of {len(BASELINES)} simple guesses"
+    if better is None:
         return [
-            f"Up to {check.believable_s:g} s ahead the imagined pictures were closer to what the camera saw "
-            f"than any of {len(BASELINES)} simple guesses ({_against(check, index)}); {end}."
+            f"On this recording the imagined pictures do not beat {guesses} ({_against(check, 0)}): "
+            "do not trust this model here."
         ]
-    return [
-        f"On this recording the imagined pictures do not beat the best of {len(BASELINES)} simple guesses "
-        f"({_against(check, 0)}): do not trust this model here."
+    first, last = (round(seconds / float(check.lead_F[0])) - 1 for seconds in better)
+    sentences = [
+        f"From {better[0]:g} to {better[1]:g} s ahead the imagined pictures were closer to what the camera then saw "
+        f"than {guesses} ({_against(check, (first + last) // 2)})."
     ]
+    if first > 0:
+        sentences.append(f"Before that a guess is closer ({_against(check, 0)}).")
+    reach = int(np.flatnonzero(2 * check.starts_F >= len(check.foretellings))[-1])
+    if last < reach:
+        sentences.append(f"Beyond that, trust it no more than a guess ({_against(check, last + 1)}).")
+    return [" ".join(sentences)]
 
 
 def _against(check: ImaginationCheck, index: int) -> str:
@@ -88,18 +91,18 @@ def key_figures(facts: PlannerFacts, check: ImaginationCheck | None) -> list[Key
     """The row of numbers under the title; a dash where there is no such figure."""
     latency = percentiles(facts.latencies_s)
     return [
-        KeyFigure(
-            value=_number(check.believable_s if check else np.nan),
-            unit="s",
-            name="imagination beats every simple guess",
-        ),
+        KeyFigure(value=_stretch(check), unit="s", name="ahead, imagination beats every simple guess"),
         KeyFigure(value=str(facts.plans), unit="", name="plans published"),
         KeyFigure(value=_number(facts.rate_hz), unit="Hz", name="planning rate attained"),
-        KeyFigure(
-            value=_number(latency.get("p95", np.nan), digits=2), unit="s", name="planning time, p95"
-        ),
+        KeyFigure(value=_number(latency.get("p95", np.nan), digits=2), unit="s", name="planning time, p95"),
         KeyFigure(value=str(facts.late_plans), unit="", name="late plans"),
     ]
+
+
+def _stretch(check: ImaginationCheck | None) -> str:
+    if check is None:
+        return "–"
+    return "none" if check.better_s is None else f"{check.better_s[0]:g}–{check.better_s[1]:g}"
 
 
 def _number(value: float, digits: int = 1) -> str:

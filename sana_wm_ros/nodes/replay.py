@@ -51,6 +51,7 @@ class ReplayFailed(ChildProcessError):
 class ReplayOptions:
     """What to replay, and how.
 
+    seconds: play no more than this of the recording.
     topics: planner input ("image", "odom", ...) to the recording's topic, where types do not tell.
     robot_speed_mps: None takes the recording's own speed when that is above the default robot's.
     parameters: more of the planner's parameters, as ``name:=value``.
@@ -60,6 +61,7 @@ class ReplayOptions:
     out: Path
     model: str = "nano"
     rate: float = 1.0
+    seconds: float = float("inf")
     passes: int = 1
     goal: GoalPlan = field(default_factory=lambda: GoalPlan(ahead_s=10.0))
     topics: dict[str, str] = field(default_factory=dict)
@@ -181,7 +183,7 @@ def replay(options: ReplayOptions, progress: Callable[[str, float, float, Watche
             _wait_for_planner(planner, player, watcher, options.out, progress)
             meter = MemoryMeter(planner.pid)
             goals = GoalSender(node, facts, options.goal)
-            total_s = facts.duration_s * max(1, options.passes)
+            total_s = min(options.seconds, facts.duration_s * max(1, options.passes))
 
             def go_on() -> bool:
                 if planner.poll() is not None:
@@ -189,7 +191,7 @@ def replay(options: ReplayOptions, progress: Callable[[str, float, float, Watche
                 goals.send(player)
                 meter.look()
                 progress("playing", player.played_s, total_s, watcher)
-                return True
+                return player.played_s < options.seconds
 
             watcher.begin()
             play_s = time.monotonic()
