@@ -1,6 +1,7 @@
 # make demo    replay the bundled drive through the planner and write demo_out/report.html
 # make test    every test            (make test ARGS="test/planning -k clearance")
 # make check   formats, types, spelling, package rules
+# make figures write docs/performance.md from benchmarks/results
 # make clean   remove what these targets made
 # make lock    resolve the dependencies anew (needs uv)
 #
@@ -18,7 +19,7 @@ MODULES := sana_wm_ros test scripts setup.py $(wildcard launch)
 # One thread per library and process: the tests run side by side, and small matrices do not gain from more.
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: venv demo test check format clean lock
+.PHONY: venv demo test check format figures clean lock
 
 venv:
 	@scripts/make_venv.sh $(VENV) $(PYTHON)
@@ -34,11 +35,15 @@ check: venv
 	$(BIN)/ruff format --check $(MODULES)
 	$(BIN)/mypy
 	$(BIN)/codespell
+	$(BIN)/python scripts/performance_page.py --check
 	$(BIN)/python -m pytest -q test/package
 
 format: venv
 	$(BIN)/ruff check --fix $(MODULES)
 	$(BIN)/ruff format $(MODULES)
+
+figures: venv
+	@$(BIN)/python scripts/performance_page.py
 
 clean:
 	rm -rf $(VENV) demo_out build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

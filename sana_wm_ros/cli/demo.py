@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ def demo(
     bag: Annotated[Path | None, typer.Option(help="Recording to replay [default: the bundled one].")] = None,
     model: Annotated[str, typer.Option(help="Model folder, or a shipped model's name.")] = "nano",
     out: Annotated[Path, typer.Option(help="Folder for everything that comes out.")] = Path("demo_out"),
-    rate: Annotated[float, typer.Option(min=0.1, max=10.0, help="Times the recorded speed.")] = 1.5,
+    rate: Annotated[float, typer.Option(min=0.1, max=10.0, help="Times the recorded speed.")] = 1.0,
+    seconds: Annotated[float, typer.Option(min=5.0, help="How much of the recording is replayed.")] = 45.0,
     starts: Annotated[int, typer.Option(min=1, help="Moments from which the imagination is checked.")] = 8,
 ) -> None:
     """Replay the bundled drive through the planner and write demo_out/report.html."""
@@ -29,11 +31,11 @@ def demo(
     recording = bag if bag is not None else share_path("demo", "lab_60s")
     model_folder(model)  # a missing model is told before a minute has passed
     console = Console()
-    console.print(
-        f"1/2  {recording.name} through the planner node, over DDS, at {rate:g} x real time", highlight=False
-    )
-    run_replay(console, ReplayOptions(bag=recording, out=out, model=model, rate=rate, overwrite=True))
-    console.print("2/2  what it imagined, held against what the camera then saw", highlight=False)
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    say(f"1/2  {seconds:g} s of {recording.name} through the planner node, over DDS, at {rate:g} x real time")
+    options = ReplayOptions(bag=recording, out=out, model=model, rate=rate, seconds=seconds, overwrite=True)
+    run_replay(console, options)
+    say("2/2  what the model imagines on this recording, held against what the camera then saw")
     written = make_report(
         console,
         out / "bag",
@@ -43,10 +45,6 @@ def demo(
         starts=starts,
         command=shlex.join(["sana_wm", *sys.argv[1:]]),
     )
-    console.print(
-        f"report      {written.page}  (any browser; what to believe stands on top)", highlight=False
-    )
-    console.print(f"film strip  {written.film_strip or 'none: see the report'}", highlight=False)
-    console.print(
-        f"output bag  {out / 'bag'}  (RViz with config/planner.rviz, Foxglove, ros2 bag)", highlight=False
-    )
+    say(f"report      {written.page}  (any browser; how far to trust it stands on top)")
+    say(f"film strip  {written.film_strip or 'none: the report says why'}")
+    say(f"output bag  {out / 'bag'}  (RViz with config/planner.rviz, Foxglove, ros2 bag)")

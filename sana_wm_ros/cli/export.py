@@ -11,10 +11,18 @@ import typer
 def export(
     run: Annotated[Path, typer.Option(help="run folder of a world-model training (it may still be running)")],
     out: Annotated[Path, typer.Option(help="model folder to write, for example models/nano")],
-    validation: Annotated[list[Path], typer.Option(help="drives the model never saw; may be given several times")],
-    data: Annotated[str, typer.Option(help="what the card says about the training data")] = "Simulated drives.",
-    command: Annotated[list[str] | None, typer.Option(help="commands that made the run, for the card")] = None,
-    drives: Annotated[int, typer.Option(min=1, help="validation drives for pictures")] = 24,
+    validation: Annotated[
+        list[Path], typer.Option(help="drives the model never saw; may be given several times")
+    ],
+    data: Annotated[
+        str, typer.Option(help="what the card says about the training data")
+    ] = "Simulated drives.",
+    command: Annotated[
+        list[str] | None, typer.Option(help="commands that made the run, for the card")
+    ] = None,
+    drives: Annotated[
+        int, typer.Option(min=1, help="validation drives for pictures, and half of those for contact")
+    ] = 24,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
 ) -> None:
     """Validate the averaged weights of a run and write them as a model folder."""
@@ -36,4 +44,6 @@ def export(
         table.add_row(name, *[f"{v:.1f}" for v in values])
     console.print(table)
     console.print(result["contact"])
-    console.print(f"Written: {out} (model.safetensors, config.yaml, MODEL_CARD.md, validation.json, film_strip.png)")
+    console.print(
+        f"Written: {out} (model.safetensors, config.yaml, MODEL_CARD.md, validation.json, film_strip.png)"
+    )

@@ -70,8 +70,8 @@ def run_replay(console: Console, options: ReplayOptions) -> ReplaySummary:
 
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from sana_wm_ros.nodes.replay import Watcher
     from sana_wm_ros.nodes.replay import replay as play
+    from sana_wm_ros.nodes.replay_watcher import Watcher
 
     columns = (
         TextColumn("{task.description}"),

@@ -28,7 +28,8 @@ def train(
     data: Annotated[list[Path], typer.Option(help="folder of recorded drives; may be given several times")],
     out: Annotated[Path, typer.Option(help="run folder; running the same command again resumes")],
     init: Annotated[
-        Path | None, typer.Option(help="world-model: the autoencoder's run folder, or a model folder to go on from")
+        Path | None,
+        typer.Option(help="world-model: the autoencoder's run folder, or a model folder to go on from"),
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.1, help="training time at most")] = None,
     steps: Annotated[int, typer.Option(min=1, help="optimiser steps at most")] = 1_000_000,
@@ -36,7 +37,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(min=1e-7, max=1.0)] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
-    drives: Annotated[int | None, typer.Option(min=1, help="world-model: use only the first so many drives")] = None,
+    drives: Annotated[
+        int | None, typer.Option(min=1, help="world-model: use only the first so many drives")
+    ] = None,
     quiet: Annotated[bool, typer.Option(help="one line a minute instead of a progress bar")] = False,
 ) -> None:
     """Train the autoencoder or the world model; resumable, with curves in the run folder."""
@@ -138,7 +141,9 @@ def _run(trainer: Any, console: Console, quiet: bool) -> None:
         bar.update(task, completed=done, step=current.step, text=text)
         if bar.disable and current.elapsed_s - last_line >= 60.0:
             last_line = current.elapsed_s
-            console.print(f"step {current.step}  {100 * done:.1f} %  {last_line / 60:.1f} min  {text}", soft_wrap=True)
+            console.print(
+                f"step {current.step}  {100 * done:.1f} %  {last_line / 60:.1f} min  {text}", soft_wrap=True
+            )
 
     with bar:
         task = bar.add_task("train", total=1.0, step=trainer.step, text="")

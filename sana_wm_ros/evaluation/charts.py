@@ -43,8 +43,8 @@ def psnr_chart(check: ImaginationCheck) -> str:
             lead, check.psnr[name], color=BLUE, linewidth=1.4, linestyle=_BASELINE_STYLES[name], label=name
         )
     axis.plot(lead, check.psnr[MODEL], color=ACCENT, linewidth=2.4, label="imagined")
-    if check.believable_s > 0:
-        axis.axvspan(0, check.believable_s, color=ACCENT, alpha=0.08, linewidth=0)
+    if check.better_s is not None:
+        axis.axvspan(*check.better_s, color=ACCENT, alpha=0.08, linewidth=0)
     _lead_axis(axis, lead)
     axis.set_ylabel("PSNR, dB (higher is closer)", color=FAINT)
     axis.legend(frameon=False, fontsize=9, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0))
@@ -77,36 +77,34 @@ def _lead_axis(axis: Axes, lead_F: Floats) -> None:
 def latency_chart(latencies_s: Floats, configured_rate_hz: float) -> str:
     """Histogram of planning time with its percentiles and the time there is."""
     figure, axis = _canvas(height=2.7)
-    milliseconds = 1e3 * latencies_s[np.isfinite(latencies_s)]
-    axis.hist(milliseconds, bins=min(40, max(8, len(milliseconds) // 2)), color=BLUE, alpha=0.85, rwidth=0.92)
+    seconds = latencies_s[np.isfinite(latencies_s)]
+    axis.hist(seconds, bins=min(40, max(8, len(seconds) // 2)), color=BLUE, alpha=0.85, rwidth=0.92)
     top = axis.get_ylim()[1]
-    for name, value in percentiles(milliseconds).items():
-        if name != "max":
+    heights = {"p50": 1.0, "p95": 0.88, "p99": 0.76}
+    for name, value in percentiles(seconds).items():
+        if name in heights:
             axis.axvline(value, color=INK, linewidth=1.1)
-            heights = {"p50": 1.0, "p95": 0.9, "p99": 0.8}
-            axis.text(value, top * heights[name], f" {name} {value:.0f} ms", va="top", fontsize=9, color=INK)
+            axis.text(value, top * heights[name], f" {name} {value:.2f} s", va="top", fontsize=9, color=INK)
     if np.isfinite(configured_rate_hz) and configured_rate_hz > 0:
-        axis.axvline(1e3 / configured_rate_hz, color=_LEVEL_COLOURS[2], linewidth=1.3, linestyle=(0, (3, 2)))
-        axis.text(
-            1e3 / configured_rate_hz, top * 0.6, " period ", va="top", fontsize=9, color=_LEVEL_COLOURS[2]
-        )
+        red = _LEVEL_COLOURS[2]
+        axis.axvline(1.0 / configured_rate_hz, color=red, linewidth=1.3, linestyle=(0, (3, 2)))
+        axis.text(1.0 / configured_rate_hz, top * 0.5, " period ", va="top", fontsize=9, color=red)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.set_xlim(left=0)
-    axis.margins(x=0.12)
-    axis.set_xlabel("planning time, ms", color=FAINT)
+    axis.set_xlim(0, 1.18 * max(axis.get_xlim()[1], 1e-3))
+    axis.set_xlabel("planning time, s", color=FAINT)
     axis.set_ylabel("plans", color=FAINT)
     return _svg(figure)
 
 
 def timeline_chart(facts: PlannerFacts) -> str:
     """Each diagnostic status as a lane over time, coloured by level, and the commands below it."""
-    lanes = list(dict.fromkeys(span.name for span in facts.spans))
+    lanes = list(dict.fromkeys(span.part for span in facts.spans))
     figure = Figure(figsize=(9.2, 0.9 + 0.34 * len(lanes) + 1.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[0.34 * len(lanes) + 0.1, 1.4])
     for axis in (upper, lower):
         _dress(axis)
     for span in facts.spans:
-        _draw_span(upper, span, lanes.index(span.name))
+        _draw_span(upper, span, lanes.index(span.part))
     upper.set_yticks(range(len(lanes)), lanes)
     upper.set_ylim(len(lanes) - 0.4, -0.6)
     upper.grid(False)
@@ -114,6 +112,8 @@ def timeline_chart(facts: PlannerFacts) -> str:
         time, speed, turn = facts.commands_T3.T
         lower.plot(time, speed, color=ACCENT, linewidth=1.4, label="speed, m/s")
         lower.plot(time, turn, color=BLUE, linewidth=1.1, label="turn rate, rad/s")
+        limit = max(0.1, 1.1 * float(np.abs(facts.commands_T3[:, 1:]).max()))
+        lower.set_ylim(-limit, limit)
         lower.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.97))
     lower.set_ylabel("command", color=FAINT)
     lower.set_xlabel("seconds of the recording", color=FAINT)
@@ -152,7 +152,7 @@ def shares_chart(facts: PlannerFacts) -> str:
 def _draw_span(axis: Axes, span: Span, lane: int) -> None:
     colour = _LEVEL_COLOURS.get(span.level, FAINT)
     width = max(span.end_s - span.start_s, 0.05)
-    axis.barh(lane, width, left=span.start_s, height=0.62, color=colour, linewidth=0)
+    axis.barh(lane, width, left=span.start_s, height=0.62, color=colour, linewidth=0, antialiased=False)
 
 
 def _canvas(*, height: float) -> tuple[Figure, Axes]:

@@ -79,11 +79,19 @@ class ImaginationCheck:
         return np.asarray(np.max([self.psnr[name] for name in BASELINES], axis=0))
 
     @property
-    def believable_s(self) -> float:
-        """How far ahead the imagination beats every baseline without a break; 0 if it never does."""
-        ahead = self.psnr[MODEL] > self.best_baseline_F
-        reach = int(np.argmin(np.append(ahead, False)))
-        return float(self.lead_F[reach - 1]) if reach else 0.0
+    def better_s(self) -> tuple[float, float] | None:
+        """From and to how many seconds ahead the imagination beats every baseline, without a break; or None.
+
+        Of several such stretches the longest; only leads that at least half of the starts reach count.
+        """
+        counted = 2 * self.starts_F >= len(self.foretellings)
+        ahead = (self.psnr[MODEL] > self.best_baseline_F) & counted
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], ahead, [False]]).astype(np.int8)))
+        stretches = [(int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True)]
+        if not stretches:
+            return None
+        first, last = max(stretches, key=lambda stretch: stretch[1] - stretch[0])
+        return float(self.lead_F[first]), float(self.lead_F[last])
 
 
 def check_imagination(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from sana_wm_ros.evaluation.metrics import Floats
 from sana_wm_ros.evaluation.recording import Recording, Status
 
+_NUMBERS = re.compile(r"\d+(?:\.\d+)?")
 LEVELS = {0: "ok", 1: "warning", 2: "error", 3: "stale"}
 
 
@@ -27,6 +29,16 @@ class Span:
     def duration_s(self) -> float:
         """How long it said so."""
         return self.end_s - self.start_s
+
+    @property
+    def part(self) -> str:
+        """What of the node it is about: "planning" of "sana_wm_planner: planning"."""
+        return self.name.rpartition(": ")[2]
+
+    @property
+    def kind(self) -> str:
+        """The message without its numbers, so that the same said of other figures counts as the same."""
+        return _NUMBERS.sub("…", self.message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +78,15 @@ class PlannerFacts:
 
 
 def planner_facts(recording: Recording) -> PlannerFacts:
-    """Work out the facts of a recorded run from the node's own messages."""
-    times = [time for time, _ in recording.plans] + [status.stamp_s for status in recording.diagnostics]
+    """Work out the facts of a recorded run from the node's own messages.
+
+    What carries no stamp (said before a simulated clock began to run) belongs to no moment and is left out.
+    """
+    diagnostics = [status for status in recording.diagnostics if status.stamp_s > 0]
+    times = [time for time, _ in recording.plans] + [status.stamp_s for status in diagnostics]
     start = min((time for time in times if time > 0), default=0.0)
     plan_times = np.array(sorted({time for time, points in recording.plans if len(points)}))
-    planning = [status for status in recording.diagnostics if status.name.endswith("planning")]
+    planning = [status for status in diagnostics if status.name.endswith("planning")]
     period = _numbers(planning, "period (s)")
     critic_times, critic_names, shares = _shares(recording.critics)
     return PlannerFacts(
@@ -84,7 +100,7 @@ def planner_facts(recording: Recording) -> PlannerFacts:
         skipped_turns=int(_numbers(planning, "skipped turns").max(initial=0.0)),
         horizons_s=_numbers(planning, "horizon (s)"),
         peak_memory_mib=_numbers(planning, "peak memory (MiB)"),
-        spans=_spans(recording.diagnostics, start),
+        spans=_spans(diagnostics, start),
         critic_times_T=critic_times - start,
         critic_names=critic_names,
         shares_TM=shares,

@@ -23,12 +23,13 @@ from sana_wm_ros.evaluation.foretold_strip import foretold_strip, spread_leads
 from sana_wm_ros.evaluation.hardware import hardware_facts, hardware_line, version_facts
 from sana_wm_ros.evaluation.imagination_check import MODEL, ImaginationCheck
 from sana_wm_ros.evaluation.plan_picture import plan_picture
-from sana_wm_ros.evaluation.planner_facts import LEVELS, PlannerFacts, percentiles, planner_facts
+from sana_wm_ros.evaluation.planner_facts import LEVELS, PlannerFacts, Span, percentiles, planner_facts
 from sana_wm_ros.evaluation.recording import Recording
 from sana_wm_ros.evaluation.results import json_ready
 from sana_wm_ros.evaluation.scenes import planning_moments
 from sana_wm_ros.evaluation.summary import key_figures, summary_sentences
 
+_MOST_STATUSES = 20
 _TABLE_LEADS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 
 
@@ -85,7 +86,7 @@ def write_report(
         "scenes": _png_uri(plan_picture(moments)) if moments else None,
         "strips": [{"start_s": start, "uri": _picture_uri(strip)} for start, strip in strips],
         "charts": {name: _svg_uri(svg) for name, svg in drawn.items()},
-        "latency": {name: 1e3 * value for name, value in percentiles(facts.latencies_s).items()},
+        "latency": percentiles(facts.latencies_s),
         "levels": LEVELS,
         "statuses": _statuses(facts),
         "skipped": skipped,
@@ -118,7 +119,7 @@ def metrics_of(
             "starts_reaching": check.starts_F,
             "psnr_db": check.psnr,
             "autoencoder_psnr_db": check.ceiling_db,
-            "believable_s": check.believable_s,
+            "better_than_guesses_s": check.better_s,
         }
     return {
         "command": given.command,
@@ -195,24 +196,25 @@ def _charts(
 
 
 def _statuses(facts: PlannerFacts) -> list[dict[str, Any]]:
-    """What was said, how often it began, how long it held in all; the worst first."""
-    found: dict[tuple[str, int, str], list[float]] = {}
+    """What was said, how often it began, how long it held in all; the worst and longest first.
+
+    Sentences that differ only in their figures are one row, with the first one as the example.
+    """
+    found: dict[tuple[str, int, str], list[Span]] = {}
     for span in facts.spans:
-        entry = found.setdefault((span.name, span.level, span.message), [0, 0.0, span.start_s])
-        entry[0] += 1
-        entry[1] += span.end_s - span.start_s
+        found.setdefault((span.part, span.level, span.kind), []).append(span)
     rows = [
         {
             "name": name,
             "level": level,
-            "message": message,
-            "times": int(e[0]),
-            "seconds": e[1],
-            "first_s": e[2],
+            "message": spans[0].message,
+            "times": len(spans),
+            "seconds": sum(span.duration_s for span in spans),
+            "first_s": spans[0].start_s,
         }
-        for (name, level, message), e in found.items()
+        for (name, level, _), spans in found.items()
     ]
-    return sorted(rows, key=lambda row: (-row["level"], -row["seconds"]))[:40]
+    return sorted(rows, key=lambda row: (-row["level"], -row["seconds"]))[:_MOST_STATUSES]
 
 
 def _lead_table(check: ImaginationCheck | None) -> list[dict[str, Any]]:

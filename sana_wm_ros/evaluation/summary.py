@@ -29,21 +29,24 @@ def _trust_sentences(check: ImaginationCheck | None) -> list[str]:
         return [
             "The imagination was not checked against the recording, so nothing here says how far to trust it."
         ]
-    if check.believable_s > 0:
-        index = int(np.flatnonzero(check.lead_F <= check.believable_s)[-1])
-        end = (
-            "that is as far as the recording reaches"
-            if index + 1 == len(check.lead_F)
-            else ("beyond that, trust it no more than those guesses")
-        )
+    better = check.better_s
+    guesses = f"the best of {len(BASELINES)} simple guesses"
+    if better is None:
         return [
-            f"Up to {check.believable_s:g} s ahead the imagined pictures were closer to what the camera saw "
-            f"than any of {len(BASELINES)} simple guesses ({_against(check, index)}); {end}."
+            f"On this recording the imagined pictures do not beat {guesses} ({_against(check, 0)}): "
+            "do not trust this model here."
         ]
-    return [
-        f"On this recording the imagined pictures do not beat the best of {len(BASELINES)} simple guesses "
-        f"({_against(check, 0)}): do not trust this model here."
+    first, last = (round(seconds / float(check.lead_F[0])) - 1 for seconds in better)
+    sentences = [
+        f"From {better[0]:g} to {better[1]:g} s ahead the imagined pictures were closer to what the camera then saw "
+        f"than {guesses} ({_against(check, (first + last) // 2)})."
     ]
+    if first > 0:
+        sentences.append(f"Before that a guess is closer ({_against(check, 0)}).")
+    reach = int(np.flatnonzero(2 * check.starts_F >= len(check.foretellings))[-1])
+    if last < reach:
+        sentences.append(f"Beyond that, trust it no more than a guess ({_against(check, last + 1)}).")
+    return [" ".join(sentences)]
 
 
 def _against(check: ImaginationCheck, index: int) -> str:
@@ -58,7 +61,7 @@ def _against(check: ImaginationCheck, index: int) -> str:
 
 def _planner_sentences(facts: PlannerFacts) -> list[str]:
     if facts.plans == 0:
-        return [f"The planner published no plan in {facts.duration_s:.0f} s; diagnostics below say why."]
+        return [f"The planner published no plan in {facts.duration_s:.0f} s. {_stop_words(facts)}"]
     words = [f"It published {facts.plans} plans in {facts.duration_s:.0f} s"]
     if np.isfinite(facts.rate_hz):
         asked = facts.configured_rate_hz
@@ -73,28 +76,33 @@ def _stop_words(facts: PlannerFacts) -> str:
     stops = facts.stops
     if not stops:
         return "It never had to stop."
-    reasons = list(dict.fromkeys(span.message.partition(": ")[2] for span in stops))
-    more = f" and {len(reasons) - 3} more reasons" if len(reasons) > 3 else ""
-    held = sum(span.duration_s for span in stops)
-    return f"It held the robot still for {held:.1f} s in all ({'; '.join(reasons[:3])}{more})."
+    by_kind: dict[str, float] = {}
+    for span in stops:
+        by_kind[span.kind] = by_kind.get(span.kind, 0.0) + span.duration_s
+    longest = sorted(by_kind, key=lambda kind: -by_kind[kind])[:3]
+    examples = {span.kind: span.message.partition(": ")[2] for span in reversed(stops)}
+    reasons = [examples[kind].partition(";")[0] for kind in longest]
+    more = f"; and {len(by_kind) - 3} more reasons" if len(by_kind) > 3 else ""
+    held = sum(by_kind.values())
+    return f"It held the robot still for {held:.1f} s in all ({'; '.join(reasons)}{more})."
 
 
 def key_figures(facts: PlannerFacts, check: ImaginationCheck | None) -> list[KeyFigure]:
     """The row of numbers under the title; a dash where there is no such figure."""
     latency = percentiles(facts.latencies_s)
     return [
-        KeyFigure(
-            value=_number(check.believable_s if check else np.nan),
-            unit="s",
-            name="imagination beats every simple guess",
-        ),
+        KeyFigure(value=_stretch(check), unit="s", name="ahead, imagination beats every simple guess"),
         KeyFigure(value=str(facts.plans), unit="", name="plans published"),
         KeyFigure(value=_number(facts.rate_hz), unit="Hz", name="planning rate attained"),
-        KeyFigure(
-            value=_number(1e3 * latency.get("p95", np.nan), digits=0), unit="ms", name="planning time, p95"
-        ),
+        KeyFigure(value=_number(latency.get("p95", np.nan), digits=2), unit="s", name="planning time, p95"),
         KeyFigure(value=str(facts.late_plans), unit="", name="late plans"),
     ]
+
+
+def _stretch(check: ImaginationCheck | None) -> str:
+    if check is None:
+        return "–"
+    return "none" if check.better_s is None else f"{check.better_s[0]:g}–{check.better_s[1]:g}"
 
 
 def _number(value: float, digits: int = 1) -> str:

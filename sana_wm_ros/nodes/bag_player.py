@@ -1,4 +1,4 @@
-"""Sends a recording again over DDS, with ``/clock``, at any rate and as often as asked; message bytes stay as they are."""
+"""Sends a recording again over DDS, with ``/clock``, at any rate and as often as asked, byte for byte."""
 
 from __future__ import annotations
 

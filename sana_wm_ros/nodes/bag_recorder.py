@@ -49,9 +49,12 @@ class BagRecorder:
 
     def listen(self, node: Node, topic: str, msgtype: str) -> None:
         """Write everything that is published on a topic from now on."""
+        kind = message_class(msgtype)
+        if kind is None:
+            raise ImportError(f"{msgtype} is not installed: {topic} cannot be recorded")
         self.announce(topic, msgtype)
         node.create_subscription(
-            message_class(msgtype), topic, lambda data: self.write(topic, self._now_ns(), data), 50, raw=True
+            kind, topic, lambda data: self.write(topic, self._now_ns(), data), 50, raw=True
         )
 
     def announce(self, topic: str, msgtype: str) -> None:

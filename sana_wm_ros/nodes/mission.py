@@ -22,14 +22,13 @@ class Mission:
     say: takes a sentence for the log.
     """
 
-    def __init__(self, transforms: TransformSource, say: Callable[[str], None]) -> None:
+    def __init__(self, transforms: TransformSource, say: Callable[[str], object]) -> None:
         self._transforms, self._say = transforms, say
         self._lock = threading.Lock()
         self._tracker: GoalTracker | None = None
         self._waiting: PoseStamped | None = None
         self.paused = False
         self.ended = ""
-        self.number = 0
 
     @property
     def goal(self) -> Goal | None:
@@ -58,7 +57,6 @@ class Mission:
         with self._lock:
             self._tracker = GoalTracker(goal, now_s, timeout_s=settings.timeout_s)
             self.ended = ""
-            self.number += 1
         self._say(f"new goal: x {goal.x_m:.2f} m, y {goal.y_m:.2f} m in {odometry_frame}")
 
     def accept_waiting(self, *, odometry_frame: str, now_s: float, settings: GoalSettings) -> None:

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import rclpy
@@ -21,14 +22,29 @@ from sana_wm_ros.nodes import model_loading
 from sana_wm_ros.nodes.parameter_server import ParameterServer
 from sana_wm_ros.nodes.planner_factory import shipped_weights
 from sana_wm_ros.nodes.runtime import Runtime
+from sana_wm_ros.planning.critic_manager import BadCritic
+
+# How long a thread that computes may keep others from running Python: planning must not delay a picture.
+GIL_SWITCH_S = 0.0005
 
 
 class PlannerNode(LifecycleNode):
-    """Plans with a world model. ``load_model`` makes the model from the settings (None: the shipped loader)."""
+    """Plans with a world model.
 
-    def __init__(self, *, load_model: model_loading.LoadModel | None = None, **node_options: Any) -> None:
+    load_model: makes the model from the settings (None: the shipped loader). trace: told of events as they
+    happen, for measuring latencies (``overhead.py`` uses them).
+    """
+
+    def __init__(
+        self,
+        *,
+        load_model: model_loading.LoadModel | None = None,
+        trace: Callable[[str, float], None] | None = None,
+        **node_options: Any,
+    ) -> None:
         super().__init__("sana_wm_planner", **node_options)
         self._load_model = load_model or model_loading.load
+        self._trace = trace or (lambda event, value: None)
         self._running = False
         self._runtime: Runtime | None = None
         self.server = ParameterServer(
@@ -43,7 +59,7 @@ class PlannerNode(LifecycleNode):
         try:
             model = self._load_model(self.server.settings.model)
             model_loading.warm(model, self.server.settings.planner.candidates)
-            self._runtime = Runtime(self, model, self.server)
+            self._runtime = Runtime(self, model, self.server, self._trace)
         except Exception as error:
             self.get_logger().error(f"cannot be configured: {error}")
             return TransitionCallbackReturn.FAILURE
@@ -100,12 +116,13 @@ def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to end; the robot stands when this returns. 0, or 1 after a failure."""
     # rclpy's own handlers would take the context, and with it every publisher, away before a zero can be sent.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    sys.setswitchinterval(GIL_SWITCH_S)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     try:
         node = PlannerNode()
-    except ValueError as error:
+    except (ValueError, BadCritic) as error:
         rclpy.logging.get_logger("sana_wm_planner").fatal(str(error))
         rclpy.try_shutdown()
         return 1

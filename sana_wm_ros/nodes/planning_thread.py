@@ -69,7 +69,7 @@ class PlanningThread:
         settings: Settings,
         situation: Callable[[], Situation | None],
         deliver: Callable[[Outcome], None],
-        say: Callable[[str], None],
+        say: Callable[[str], object],
     ) -> None:
         self._model, self._buffer, self._settings = model, buffer, settings
         self._planner_for, self._planner = planner_for, planner_for(buffer.T_base_camera_44)

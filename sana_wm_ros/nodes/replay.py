@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from sana_wm_ros.nodes.bag_facts import COMPRESSED, TF, BagFacts, read_facts
 from sana_wm_ros.nodes.bag_player import BagPlayer
 from sana_wm_ros.nodes.bag_recorder import BagRecorder
 from sana_wm_ros.nodes.replay_goals import GoalPlan, GoalSender
+from sana_wm_ros.nodes.replay_watcher import MemoryMeter, Watcher
 from sana_wm_ros.planning.types import Robot
 
 PLANNER = "/sana_wm_planner"
@@ -51,6 +51,7 @@ class ReplayFailed(ChildProcessError):
 class ReplayOptions:
     """What to replay, and how.
 
+    seconds: play no more than this of the recording.
     topics: planner input ("image", "odom", ...) to the recording's topic, where types do not tell.
     robot_speed_mps: None takes the recording's own speed when that is above the default robot's.
     parameters: more of the planner's parameters, as ``name:=value``.
@@ -60,6 +61,7 @@ class ReplayOptions:
     out: Path
     model: str = "nano"
     rate: float = 1.0
+    seconds: float = float("inf")
     passes: int = 1
     goal: GoalPlan = field(default_factory=lambda: GoalPlan(ahead_s=10.0))
     topics: dict[str, str] = field(default_factory=dict)
@@ -97,54 +99,6 @@ class ReplaySummary:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
-
-
-class Watcher:
-    """Reads the planner's diagnostics: durations of plans, stops, what came in."""
-
-    def __init__(self, sent: Callable[[], int] = lambda: 0) -> None:
-        self._sent = sent
-        self.sent_then = 0
-        self.stops_before: dict[str, int] = {}
-        self.motion, self.planning, self.inputs = "", "", ""
-        self.values: dict[str, dict[str, str]] = {}
-        self.cycles_s: dict[int, float] = {}
-        self.told_late = 0
-        self._late_before = 0
-
-    def take(self, message: DiagnosticArray) -> None:
-        """One message of /diagnostics."""
-        self.sent_then = self._sent()
-        for status in message.status:
-            kind = status.name.rpartition(": ")[2]
-            values = {pair.key: pair.value for pair in status.values}
-            self.values[kind] = values
-            setattr(self, kind, status.message)
-            if kind == "planning" and "cycle (s)" in values:
-                self.cycles_s[int(values["plans"])] = float(values["cycle (s)"])
-                late = int(values["late"])
-                if late > self._late_before and status.message.startswith("late"):
-                    self.told_late += late - self._late_before
-                self._late_before = max(late, self._late_before)
-
-    def begin(self) -> None:
-        """Forget the stops so far: before the recording plays, there is no clock to drive by."""
-        self.stops_before = self.counts("motion", "stops: ")
-
-    def stops(self) -> dict[str, int]:
-        """How often the robot was stopped since ``begin``, by reason."""
-        now = self.counts("motion", "stops: ")
-        since = {kind: count - self.stops_before.get(kind, 0) for kind, count in now.items()}
-        return {kind: count for kind, count in since.items() if count}
-
-    def number(self, kind: str, key: str) -> float:
-        """A value as a number; nan where it was not told."""
-        return float(self.values.get(kind, {}).get(key, "nan"))
-
-    def counts(self, kind: str, prefix: str) -> dict[str, int]:
-        """Counters whose key begins with ``prefix``."""
-        found = self.values.get(kind, {}).items()
-        return {key.removeprefix(prefix): int(value) for key, value in found if key.startswith(prefix)}
 
 
 def planner_setup(
@@ -227,9 +181,9 @@ def replay(options: ReplayOptions, progress: Callable[[str, float, float, Watche
             stack.enter_context(_listening(node, context, recorder, watcher, options, facts))
             planner = stack.enter_context(_planner(options, facts))
             _wait_for_planner(planner, player, watcher, options.out, progress)
-            meter = _MemoryMeter(planner.pid)
+            meter = MemoryMeter(planner.pid)
             goals = GoalSender(node, facts, options.goal)
-            total_s = facts.duration_s * max(1, options.passes)
+            total_s = min(options.seconds, facts.duration_s * max(1, options.passes))
 
             def go_on() -> bool:
                 if planner.poll() is not None:
@@ -237,7 +191,7 @@ def replay(options: ReplayOptions, progress: Callable[[str, float, float, Watche
                 goals.send(player)
                 meter.look()
                 progress("playing", player.played_s, total_s, watcher)
-                return True
+                return player.played_s < options.seconds
 
             watcher.begin()
             play_s = time.monotonic()
@@ -260,7 +214,7 @@ def _summary(
     facts: BagFacts,
     player: BagPlayer,
     watcher: Watcher,
-    meter: _MemoryMeter,
+    meter: MemoryMeter,
     notes: list[str],
 ) -> ReplaySummary:
     cycles = np.array(list(watcher.cycles_s.values()) or [np.nan])
@@ -300,8 +254,8 @@ def _listening(
     recorder.listen(node, "/goal_pose", "geometry_msgs/msg/PoseStamped")
     node.create_subscription(DiagnosticArray, "/diagnostics", watcher.take, 50)
     if options.record_inputs:
-        for topic in facts.topics.values():
-            recorder.announce(topic.name, topic.msgtype)
+        for source in facts.topics.values():
+            recorder.announce(source.name, source.msgtype)
         for name in facts.transforms:
             recorder.announce(name, TF)
     executor = SingleThreadedExecutor(context=context)
@@ -358,28 +312,3 @@ def _wait_for_planner(
 def _tail(out: Path, lines: int = 15) -> str:
     text = (out / "planner.log").read_text(encoding="utf-8", errors="replace")
     return "\n".join(text.splitlines()[-lines:])
-
-
-class _MemoryMeter:
-    """Resident memory of a process, once a second."""
-
-    def __init__(self, pid: int) -> None:
-        self._status = Path(f"/proc/{pid}/status")
-        self._due_s = 0.0
-        self.samples_mib: list[float] = []
-        self.peak_mib = float("nan")
-
-    def look(self, *, now: bool = False) -> None:
-        """Take a sample when one is due."""
-        if not now and time.monotonic() < self._due_s:
-            return
-        self._due_s = time.monotonic() + 1.0
-        with contextlib.suppress(OSError):
-            values = Counter[str]()
-            for line in self._status.read_text().splitlines():
-                name, _, value = line.partition(":")
-                if name in ("VmRSS", "VmHWM"):
-                    values[name] = int(value.split()[0])
-            if values:
-                self.samples_mib.append(round(values["VmRSS"] / 1024, 1))
-                self.peak_mib = values["VmHWM"] / 1024

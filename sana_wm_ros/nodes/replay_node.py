@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
@@ -36,7 +37,7 @@ class ReplayNode(Node):
 
     def __init__(self) -> None:
         super().__init__("sana_wm_replay")
-        values = {
+        values: dict[str, Any] = {
             name: self.declare_parameter(
                 name, default, ParameterDescriptor(name=name, description=text)
             ).value

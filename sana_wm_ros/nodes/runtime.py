@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.clock import Clock, JumpThreshold
+from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -41,14 +42,15 @@ _MOVING = ("following", "slowed")
 class Runtime:
     """Wires sensors, planning thread, command loop and outputs together; ``close`` undoes all of it."""
 
-    def __init__(self, node: Node, model: WorldModel, server: ParameterServer) -> None:
-        self._node, self._model, self._server = node, model, server
+    def __init__(
+        self, node: Node, model: WorldModel, server: ParameterServer, trace: Callable[[str, float], None]
+    ) -> None:
+        self._node, self._model, self._server, self._trace = node, model, server, trace
         settings = self._settings = server.settings
         say = node.get_logger().info
         camera = settings.camera
         place_44 = base_to_optical((camera.x, camera.y, camera.z), (camera.roll, camera.pitch, camera.yaw))
         self._active = False
-        self._goal_number = 0
         self._told: Stop | None = None
         self._failure: Stop | None = None
         self._outcome: Outcome | None = None
@@ -62,7 +64,7 @@ class Runtime:
         self._buffer = ObservationBuffer(model.spec, place_44)
         self._follower = Follower(settings.robot, FollowerSettings(lost_m=settings.command.lost_m))
         self._outputs = Outputs(node, stamped=settings.command.stamped, base_frame=settings.frames.base)
-        self._sensing = Sensing(node, self._buffer, self._transforms, camera, settings.frames.base)
+        self._sensing = Sensing(node, self._buffer, self._transforms, camera, settings.frames.base, trace)
         self._planners = PlannerFactory(settings, model.spec, self._server.critic_weights)
         self._planning = PlanningThread(
             model=model,
@@ -84,7 +86,7 @@ class Runtime:
         self._loop = CommandLoop(
             period_s=1.0 / settings.command.rate_hz,
             decide=self._decide,
-            publish=self._outputs.send_command,
+            publish=self._send_command,
             on_change=self._on_stop_change,
         )
         self._listen()
@@ -188,6 +190,11 @@ class Runtime:
             return Stop(kind=command.state, sentence=command.reason)
         return command.twist_3
 
+    def _send_command(self, twist_3: FloatArray) -> None:
+        """Runs in the command loop, and where the robot is stopped."""
+        self._outputs.send_command(twist_3)
+        self._trace("command", 0.0)
+
     def _situation(self) -> Situation | None:
         """Runs in the planning thread. Planning goes on while the robot may move, or could if it had a plan."""
         now_s = self._now_s()
@@ -204,15 +211,17 @@ class Runtime:
             return None
         plan = self._follower.plan
         previous = plan if plan is not None and now_s <= plan.valid_until_s else None
-        self._goal_number = self._mission.number
         return Situation(state=state, goal=goal, previous=previous, scan=self._sensing.present_scan(now_s))
 
     def _on_outcome(self, outcome: Outcome) -> None:
         """Runs in the planning thread."""
         self._outcome = outcome
-        if not self._active or self._mission.goal is None or self._mission.number != self._goal_number:
+        # A goal that was replaced meanwhile is no reason to wait: the next plan is for the new one, and goals
+        # that stream in faster than plans must not keep the robot from having any.
+        if not self._active or self._mission.goal is None:
             return
         if outcome.failure is None and outcome.result is not None:
+            self._trace("plan", outcome.cycle_s)
             self._failure = None
             self._follower.set_plan(outcome.result.plan)
         else:

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 
-from sana_wm_ros.geometry import se2
+from sana_wm_ros.geometry import se2, se3
 from sana_wm_ros.geometry.camera import Pinhole
 from sana_wm_ros.nodes import conversions, pictures, plain_qos
 from sana_wm_ros.nodes.extrinsics import TransformSource
@@ -44,9 +44,10 @@ class Sensing:
         transforms: TransformSource,
         settings: CameraSettings,
         base_frame: str,
+        trace: Callable[[str, float], None],
     ) -> None:
         self._node, self._buffer, self._transforms = node, buffer, transforms
-        self._settings, self._base_frame = settings, base_frame
+        self._settings, self._base_frame, self._trace = settings, base_frame, trace
         self._rectifier: conversions.Rectifier | None = None
         self._image_source = ""
         self._scan: tuple[float, Scan] | None = None
@@ -155,6 +156,8 @@ class Sensing:
         if self._buffer.image_age_s(0.0) != before:
             self._silent_since["camera"] = time.monotonic()
         self.image_cost_s = time.perf_counter() - begin_s
+        self._trace("image", stamp_s)
+        self._trace("image handled", self.image_cost_s)
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self.received["camera_info"] += 1
@@ -210,7 +213,7 @@ class Sensing:
                     f"the scan is in frame {message.header.frame_id!r} and TF has no way to it from "
                     f"{self._base_frame}: the scan is not used"
                 )
-            mount_3 = conversions.se3.to_planar(mount_44)
+            mount_3 = se3.to_planar(mount_44)
         self.received["scan"] += 1
         bearings = message.angle_min + message.angle_increment * np.arange(len(message.ranges))
         ranges = np.asarray(message.ranges, dtype=np.float64)

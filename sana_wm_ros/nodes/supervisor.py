@@ -91,8 +91,8 @@ def _stale(name: str, age_s: float, silence_s: float, limit_s: float) -> Stop | 
     if age_s > limit_s:
         return Stop(
             kind=f"{name} stale",
-            sentence=f"the newest {name} message is {age_s:.2f} s old (limit {limit_s:.2f} s); when messages keep coming, "
-            "their sender's clock is behind or they are long under way",
+            sentence=f"the newest {name} message is {age_s:.2f} s old (limit {limit_s:.2f} s); when messages "
+            "keep coming, their sender's clock is behind or they are long under way",
         )
     if age_s < -limit_s:
         return Stop(

@@ -145,7 +145,7 @@ class Cinema:
         show_frame: Callable[[NDArray[np.uint8]], None],
         show_strip: Callable[[NDArray[np.uint8]], None],
         options: Callable[[], tuple[int, int]],
-        say: Callable[[str], None],
+        say: Callable[[str], object],
     ) -> None:
         self._model, self._wanted, self._say = model, wanted, say
         self._show_frame, self._show_strip, self._options = show_frame, show_strip, options

@@ -43,7 +43,8 @@ class AutoencoderTraining:
 def reconstruction_loss(pictures_BRHWC: Tensor, target_BRHWC: Tensor, gradient_weight: float) -> Tensor:
     """Squared and absolute error of pixels, plus that of their gradients at full and half size.
 
-    The gradients' share keeps edges (door frames, furniture legs) that a mean over pixels would give up first.
+    The gradients' share keeps edges (door frames, furniture legs) that a mean over pixels would give up
+    first.
     """
     error = (pictures_BRHWC - target_BRHWC).flatten(0, 1).permute(0, 3, 1, 2)
     loss = 2.0 * error.square().mean() + 0.2 * error.abs().mean()
@@ -146,7 +147,11 @@ class AutoencoderTrainer:
         self.step += 1
         with torch.no_grad():
             error = (pictures.clamp(-1, 1) - target).square().mean()
-        return {"loss": float(loss.detach()), "psnr_db": float(-10 * torch.log10(error / 4)), "lr_factor": factor}
+        return {
+            "loss": float(loss.detach()),
+            "psnr_db": float(-10 * torch.log10(error / 4)),
+            "lr_factor": factor,
+        }
 
     def averaged(self) -> Autoencoder:
         """A copy of the model with the averaged weights, ready to use."""

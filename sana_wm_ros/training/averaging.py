@@ -1,6 +1,7 @@
 """The moving average of a model's weights, which is what gets exported.
 
-The average's memory grows with the training (up to ``decay``), so a young run is not weighed down by its start.
+The average's memory grows with the training (up to ``decay``), so a young run is not weighed down by its
+start.
 """
 
 from __future__ import annotations

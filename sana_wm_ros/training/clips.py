@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sana_wm_ros.geometry.camera import camera_poses
+from sana_wm_ros.geometry.se2 import integrate
 from sana_wm_ros.training.latents import STILL_EVERY, LatentDrive
 
 FloatArray = NDArray[np.float64]
@@ -26,8 +28,8 @@ class ClipBatch:
 
     poses_BF44: camera-to-world, measured for seen frames, asked for by the commands after that (float64).
     contact_BF: 0 or 1. clearance_BFK: metres. true_poses_BF3: where the base was. open_loop_B: 1 where the
-    driver never reacted. intrinsics_B4: in image pixels. valid_BF: 0 after the end of the drive, where only contact
-    (if known_contact_BF) means anything: a recording that ends in contact goes on in contact.
+    driver never reacted. intrinsics_B4: in image pixels. valid_BF: 0 after the end of the drive, where only
+    contact (if known_contact_BF) means anything: a recording that ends in contact goes on in contact.
     """
 
     latents_BFCHW: Tensor
@@ -48,39 +50,9 @@ class ClipBatch:
         return (frames[None] >= self.context_B[:, None]).float()
 
 
-def integrate_commands(start_3: FloatArray, commands_T3: FloatArray, period_s: float) -> FloatArray:
-    """Poses that body twists (vx, vy, yaw rate) lead to, each held for ``period_s`` and integrated exactly.
-
-    Returns (T + 1, 3) with the start first. A constant twist moves along a circle: with s = sin(a)/a and
-    c = (1 - cos(a))/a for the turn a = wz dt, the step in the body frame is dt (s vx - c vy, c vx + s vy).
-    """
-    poses = np.empty((len(commands_T3) + 1, 3))
-    poses[0] = start_3
-    turns = commands_T3[:, 2] * period_s
-    poses[1:, 2] = start_3[2] + np.cumsum(turns)
-    small = np.abs(turns) < 1e-6
-    safe = np.where(small, 1.0, turns)
-    s = np.where(small, 1.0, np.sin(safe) / safe)
-    c = np.where(small, turns / 2, (1 - np.cos(safe)) / safe)
-    ahead = period_s * (s * commands_T3[:, 0] - c * commands_T3[:, 1])
-    left = period_s * (c * commands_T3[:, 0] + s * commands_T3[:, 1])
-    yaw = poses[:-1, 2]
-    poses[1:, 0] = start_3[0] + np.cumsum(np.cos(yaw) * ahead - np.sin(yaw) * left)
-    poses[1:, 1] = start_3[1] + np.cumsum(np.sin(yaw) * ahead + np.cos(yaw) * left)
-    return poses
-
-
-def camera_poses(base_F3: FloatArray, T_base_camera_44: NDArray[np.float32]) -> FloatArray:
-    """Base poses (x, y, yaw) to camera-to-world matrices (F, 4, 4)."""
-    base = np.zeros((len(base_F3), 4, 4))
-    cos, sin = np.cos(base_F3[:, 2]), np.sin(base_F3[:, 2])
-    base[:, 0, 0], base[:, 0, 1], base[:, 1, 0], base[:, 1, 1] = cos, -sin, sin, cos
-    base[:, 2, 2] = base[:, 3, 3] = 1.0
-    base[:, :2, 3] = base_F3[:, :2]
-    return base @ T_base_camera_44.astype(np.float64)
-
-
-def conditioned_poses(drive: LatentDrive, start: int, length: int, context: int, *, per_latent: int) -> FloatArray:
+def conditioned_poses(
+    drive: LatentDrive, start: int, length: int, context: int, *, per_latent: int
+) -> FloatArray:
     """Base poses (length, 3): true for the first ``context`` frames, then where the commands lead from there.
 
     After the end of the drive its last command is held.
@@ -90,16 +62,16 @@ def conditioned_poses(drive: LatentDrive, start: int, length: int, context: int,
     poses = drive.poses_T3[np.minimum(ends, recorded)].astype(np.float64)
     steps = np.minimum(np.arange(ends[context - 1], ends[-1]), max(0, recorded - 1))
     commands = drive.commands_T3[steps].astype(np.float64)
-    asked = integrate_commands(poses[context - 1], commands, LATENT_PERIOD_S / per_latent)
-    poses[context:] = asked[per_latent::per_latent]
+    asked = integrate(poses[context - 1], commands, LATENT_PERIOD_S / per_latent)
+    poses[context:] = asked[per_latent - 1 :: per_latent]
     return poses
 
 
 class ClipSampler:
     """Draws clips; every batch follows from the seed and its number alone.
 
-    Drives where something is to be learnt (contact without reaction; looking away and coming back) are drawn more
-    often: their weight is multiplied by ``contact_factor`` and ``return_factor``.
+    Drives where something is to be learnt (contact without reaction; looking away and coming back) are
+    drawn more often: their weight is multiplied by ``contact_factor`` and ``return_factor``.
     """
 
     def __init__(
@@ -113,7 +85,9 @@ class ClipSampler:
     ) -> None:
         drives = [drive for drive in drives if len(drive) >= 2 * STILL_EVERY]
         if not drives:
-            raise ValueError(f"no drive of at least {2 * STILL_EVERY} latent frames to draw clips from; record some")
+            raise ValueError(
+                f"no drive of at least {2 * STILL_EVERY} latent frames to draw clips from; record some"
+            )
         self.drives = drives
         self._longest = max(map(len, drives))
         self.per_latent = per_latent
@@ -126,12 +100,6 @@ class ClipSampler:
                 weights[index] *= return_factor
         self.weights = weights / weights.sum()
 
-    def contact_rate(self) -> float:
-        """The weighted share of latent frames in contact among open-loop drives (for balancing the loss)."""
-        rates = np.array([drive.contact_F.mean() if drive.open_loop else np.nan for drive in self.drives])
-        known = ~np.isnan(rates)
-        return float(np.average(rates[known], weights=self.weights[known])) if known.any() else 0.0
-
     def batch(self, step: int, size: int, length: int) -> ClipBatch:
         """The clips of a step; all have seen as much when their future begins, 1 to 0.6 ``length`` frames."""
         random = np.random.default_rng((self.seed, 2, step))
@@ -142,7 +110,9 @@ class ClipSampler:
         for index in random.choice(len(self.drives), size=size, p=weights / weights.sum()):
             drive = self.drives[index]
             room = len(drive) - length
-            if drive.contact_F[-1]:  # the clip may reach over the end, so that contact is not always its last frame
+            if drive.contact_F[
+                -1
+            ]:  # the clip may reach over the end, so that contact is not always its last frame
                 room = max(room, len(drive) - context - 4)
             start = STILL_EVERY * int(random.integers(max(0, room) // STILL_EVERY + 1))
             seen = min(context, len(drive) - start - 1)

@@ -1,4 +1,4 @@
-"""Frame groups for the autoencoder: a pool drawn from recorded drives, refreshed while new drives keep coming."""
+"""Frame groups for the autoencoder: a pool drawn from recorded drives, renewed while new ones come."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def list_episodes(folders: list[Path]) -> list[Path]:
     """All drives in the folders, in the order of their names; ``NoEpisodes`` when there is none."""
     for folder in folders:
         if not folder.is_dir():
-            raise NoEpisodes(f"{folder} is not a folder; expected recorded drives (*.npz, see `sana_wm record-sim`)")
+            raise NoEpisodes(
+                f"{folder} is not a folder; expected recorded drives (*.npz, see `sana_wm record-sim`)"
+            )
     paths = sorted(p for folder in folders for p in folder.rglob("*.npz") if not p.name.endswith(".tmp.npz"))
     if not paths:
         raise NoEpisodes(f"no drives (*.npz) in {', '.join(map(str, folders))}; record some first")
@@ -27,7 +29,7 @@ def list_episodes(folders: list[Path]) -> list[Path]:
 
 
 def groups_of(episode: Episode, per_group: int) -> Tensor:
-    """All whole groups of a drive, uint8 (F, R, H, W, 3): the single first frame repeated, then four by four."""
+    """All whole groups of a drive, uint8 (F, R, H, W, 3): the first frame repeated, then four by four."""
     frames = torch.from_numpy(episode.frames_THWC)
     whole = 1 + (len(frames) - 1) // per_group * per_group
     padded = torch.cat([frames[:1].expand(per_group - 1, -1, -1, -1), frames[:whole]])
@@ -37,12 +39,19 @@ def groups_of(episode: Episode, per_group: int) -> Tensor:
 class GroupPool:
     """Random groups of many drives in memory, slowly exchanged for those of others.
 
-    Slot ``n % slots`` holds draw ``n``, and draw and batch depend on the seed and their number alone: what step 1000
-    sees is the same after a restart (as long as the folders hold the same drives).
+    Slot ``n % slots`` holds draw ``n``, and draw and batch depend on the seed and their number alone: what
+    step 1000 sees is the same after a restart (as long as the folders hold the same drives).
     """
 
     def __init__(
-        self, folders: list[Path], *, per_group: int, slots: int, per_drive: int, steps_per_draw: int, seed: int
+        self,
+        folders: list[Path],
+        *,
+        per_group: int,
+        slots: int,
+        per_drive: int,
+        steps_per_draw: int,
+        seed: int,
     ) -> None:
         self.folders = folders
         self.per_group = per_group

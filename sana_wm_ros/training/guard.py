@@ -1,4 +1,4 @@
-"""Keeps one broken step from ruining a training: steps that are not finite are skipped, counted, and end it if many."""
+"""Keeps a broken step from ruining a training: what is not finite is skipped, and many of them end it."""
 
 from __future__ import annotations
 

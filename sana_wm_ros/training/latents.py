@@ -1,7 +1,7 @@
-"""Drives as the world model trains on them: encoded once per autoencoder, on the latent clock, cached on disk.
+"""Drives as the world model trains on them: encoded once per autoencoder, on the latent clock, cached.
 
-Dimension letters: F latent frames (0.5 s), T raw frames, G stills, C channels, K sectors. Latent frame i ends at raw
-frame ``i * frames_per_latent``; frame 0 is a single raw frame.
+Dimension letters: F latent frames (0.5 s), T raw frames, G stills, C channels, K sectors. Latent frame i
+ends at raw frame ``i * frames_per_latent``; frame 0 is a single raw frame.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ STILL_EVERY = 4  # clips may begin at every fourth latent frame, whose single fr
 class LatentDrive:
     """One encoded drive.
 
-    latents_FCHW, stills_GCHW: float16, normalised; still g is the single raw frame at the end of latent frame
-    ``g * STILL_EVERY``, as a stream that begins there would see it. poses_T3, commands_T3: at the raw rate.
-    contact_F: any raw frame of the latent frame was in contact. clearance_FK: at the latent frame's end, metres.
+    latents_FCHW, stills_GCHW: float16, normalised; still g is the single raw frame at the end of latent
+    frame ``g * STILL_EVERY``, as a stream that begins there would see it. poses_T3, commands_T3: at the raw
+    rate. contact_F: any raw frame of the latent frame was in contact. clearance_FK: at the latent frame's
+    end, metres.
     """
 
     latents_FCHW: NDArray[np.float16]

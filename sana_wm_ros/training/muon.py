@@ -1,7 +1,8 @@
 """Muon in float32: momentum whose matrices are brought near to orthogonal before they are applied.
 
-torch.optim.Muon orthogonalises in bfloat16, which CPUs without bf16 units emulate slowly. The iteration is the quintic
-Newton-Schulz of Jordan et al. (2024), its step scaled as by Liu et al. (arXiv 2502.16982) to AdamW's size.
+torch.optim.Muon orthogonalises in bfloat16, which CPUs without bf16 units emulate slowly. The iteration is
+the quintic Newton-Schulz of Jordan et al. (2024), its step scaled as by Liu et al. (arXiv 2502.16982) to
+AdamW's size.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def split_parameters(modules: Iterable[nn.Module]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Weights for Muon (matrices inside blocks and heads, wide both ways) and all others, in a fixed order."""
-    matrices, others = [], []
+    """Weights for Muon (matrices inside blocks and heads) and all others, in a fixed order."""
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for module in modules:
         for name, parameter in module.named_parameters():
             shape = parameter.flatten(1).shape if parameter.ndim >= 2 else (0, 0)

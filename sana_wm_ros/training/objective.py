@@ -1,4 +1,4 @@
-"""What the world model is trained to do: foretell clean latents, blindly or from noisy ones, and read them with heads.
+"""What the world model learns: to foretell clean latents, blindly or from noisy ones, and to read them.
 
 Dimension letters: B clips, F latent frames, C latent channels, S tokens, K sectors.
 """
@@ -24,9 +24,10 @@ MIN_RANGE_M = 0.1
 class Objective:
     """Weights of the losses and the mix of tasks.
 
-    blind_share: clips whose whole future is pure noise in one pass, exactly as one-step imagination runs; the
-    others noise each future chunk by its own sigma (diffusion forcing). sigma_weight_cap: most weight of a frame,
-    min(1 / sigma^2, cap). seen_share: weight of the heads' losses on frames that were seen.
+    blind_share: clips whose whole future is pure noise in one pass, exactly as one-step imagination runs;
+    the others noise each future chunk by its own sigma (diffusion forcing). sigma_weight_cap: most weight
+    of a frame, min(1 / sigma^2, cap). seen_share: weight of the heads' losses on frames that were seen.
+    contact_weight: how much more a frame in contact counts; export takes it out of the probabilities again.
     """
 
     blind_share: float = 0.7
@@ -36,7 +37,7 @@ class Objective:
     uncertainty: float = 0.05
     place: float = 0.3
     seen_share: float = 0.2
-    contact_weight_cap: float = 5.0
+    contact_weight: float = 5.0
 
 
 def draw_chunks(context: int, frames: int, longest: int, generator: torch.Generator) -> tuple[int, ...]:
@@ -53,7 +54,7 @@ def draw_chunks(context: int, frames: int, longest: int, generator: torch.Genera
 def draw_sigma(
     clips: int, context: int, chunks: tuple[int, ...], blind_share: float, generator: torch.Generator
 ) -> Tensor:
-    """Noise levels (B, F): 0 for what was seen; later 1 in blind clips, else one logit-normal level per chunk."""
+    """Noise levels (B, F): 0 for what was seen; then 1 in blind clips, else one level per chunk."""
     per_chunk = torch.sigmoid(torch.randn(clips, len(chunks), generator=generator))
     sigma = per_chunk.repeat_interleave(torch.tensor(chunks), dim=1)
     blind = torch.rand(clips, 1, generator=generator) < blind_share
@@ -77,7 +78,6 @@ def losses(
     objective: Objective,
     *,
     image: tuple[int, int],
-    contact_weight: float,
     channel_weight_C: Tensor,
     generator: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
@@ -100,7 +100,7 @@ def losses(
 
     read: HeadOutputs = heads(features)
     ceiling_m = heads.config.max_range_m
-    parts = _head_losses(read, clips, squared.mean(2).detach(), objective, contact_weight, ceiling_m)
+    parts = _head_losses(read, clips, squared.mean(2).detach(), objective, ceiling_m)
     total = latent
     for name, value in parts.items():
         total = total + getattr(objective, name) * value
@@ -117,7 +117,6 @@ def _head_losses(
     clips: ClipBatch,
     error_BF: Tensor,
     objective: Objective,
-    contact_weight: float,
     ceiling_m: float,
 ) -> dict[str, Tensor]:
     future = clips.future_BF
@@ -126,7 +125,7 @@ def _head_losses(
 
     # Drivers that react put the contact into their later commands; only those that never do may teach it.
     told = share * clips.known_contact_BF * clips.open_loop_B[:, None]
-    positive = torch.tensor(contact_weight)
+    positive = torch.tensor(objective.contact_weight)
     crossed = F.binary_cross_entropy_with_logits(
         read.collision_logit_BF, clips.contact_BF, pos_weight=positive, reduction="none"
     )

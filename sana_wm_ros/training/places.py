@@ -16,10 +16,10 @@ SCALE_M = 3.0
 
 
 def travel_distance(poses_F3: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Metres to drive between every two poses of a clip, (F, F), by the shortest way that the clip itself shows.
+    """Metres to drive between every two poses of a clip, (F, F), by the shortest way that the clip shows.
 
-    Steps lead from frame to frame, and across time between poses less than ``NEAR_M`` apart; so coming back makes
-    two views near, and a wall between two close rooms still keeps them far.
+    Steps lead from frame to frame, and across time between poses less than ``NEAR_M`` apart; so coming back
+    makes two views near, and a wall between two close rooms still keeps them far.
     """
     poses = np.asarray(poses_F3, dtype=np.float64)
     moved = np.hypot(*(poses[:, None, :2] - poses[None, :, :2]).transpose(2, 0, 1))

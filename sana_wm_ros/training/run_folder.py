@@ -35,7 +35,9 @@ class RunFolder:
             stored = yaml.safe_load(file.read_text())
             if stored != config:
                 differing = sorted(k for k in {*stored, *config} if stored.get(k) != config.get(k))
-                raise BadRun(f"{path} holds a run with other settings ({', '.join(differing)}); choose another --out")
+                raise BadRun(
+                    f"{path} holds a run with other settings ({', '.join(differing)}); choose another --out"
+                )
         else:
             file.write_text(yaml.safe_dump(config, sort_keys=False))
         return cls(path=path, tensorboard=tensorboard)

@@ -1,4 +1,4 @@
-"""How far a training is, and the learning rate that belongs there: warm-up, a long plateau, a linear way down.
+"""How far a training is, and the learning rate that belongs there: warm-up, plateau, a linear way down.
 
 The plateau lets a run be prolonged, or its averaged weights be exported, at any time.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A training ends after ``steps`` steps or ``minutes`` minutes of training time, whichever comes first."""
+    """A training ends after ``steps`` steps or ``minutes`` minutes of training time, what comes first."""
 
     steps: int = 1_000_000_000
     minutes: float | None = None

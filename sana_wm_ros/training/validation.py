@@ -1,4 +1,4 @@
-"""How far a trained model can be trusted, on drives it never saw: pictures, contact and ranges against honest baselines.
+"""How far to trust a trained model, on drives it never saw: pictures and ranges against honest baselines.
 
 Dimension letters: F latent frames, R raw frames of one, N candidates, K sectors.
 """
@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sana_wm_ros.training.clips import camera_poses, integrate_commands
-from sana_wm_ros.training.episodes import FRAME_RATE_HZ, Episode, read_episode
+from sana_wm_ros.training.contact_validation import validate_contact
+from sana_wm_ros.training.episodes import Episode, read_episode
 from sana_wm_ros.training.frames import list_episodes
-from sana_wm_ros.world_model.model import NavigationContext, NavigationModel
-from sana_wm_ros.world_model.protocol import Intrinsics
+from sana_wm_ros.training.futures import commanded, observe
+from sana_wm_ros.world_model.model import NavigationModel
 
 HORIZONS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
-CONTACT_HORIZONS_S = (2.0, 5.0, 10.0)
 ROWS = ("model", "autoencoder", "last frame", "context mean", "nearest view", "other commands")
 RADIAN_M = 1.5  # a view one radian aside is as far as one 1.5 m away
 
@@ -31,24 +30,6 @@ class Film:
 
     name: str
     rows: dict[str, Tensor] = field(default_factory=dict)
-
-
-def observe(model: NavigationModel, episode: Episode, seen: int) -> NavigationContext:
-    """The context after ``seen`` latent frames of a drive, with true poses."""
-    fx, fy, cx, cy = map(float, episode.intrinsics_4)
-    raw = 1 + (seen - 1) * model.spec.frames_per_latent
-    poses = camera_poses(episode.poses_T3[:raw].astype(np.float64), episode.T_base_camera_44)
-    context = model.start(Intrinsics(fx=fx, fy=fy, cx=cx, cy=cy))
-    return context.extend(torch.from_numpy(episode.frames_THWC[:raw]), torch.from_numpy(poses))
-
-
-def commanded(episode: Episode, commands_T3: np.ndarray, seen: int, frames: int, per_latent: int) -> Tensor:
-    """Camera poses (F, 4, 4) that commands ask for after ``seen`` latent frames of a drive."""
-    now = (seen - 1) * per_latent
-    asked = commands_T3[: frames * per_latent].astype(np.float64)
-    asked = np.concatenate([asked, np.repeat(asked[-1:], frames * per_latent - len(asked), axis=0)])
-    base = integrate_commands(episode.poses_T3[now].astype(np.float64), asked, 1 / FRAME_RATE_HZ)
-    return torch.from_numpy(camera_poses(base[per_latent::per_latent], episode.T_base_camera_44))
 
 
 def group_at(episode: Episode, latent: int, per_latent: int) -> Tensor:
@@ -62,19 +43,10 @@ def psnr(pictures: Tensor, truth: Tensor) -> float:
     return float((10 * torch.log10(255.0**2 / error)).mean())
 
 
-def auroc(score: np.ndarray, label: np.ndarray) -> float:
-    """Area under the ROC curve (ties count half); nan when only one class is there."""
-    positive, negative = score[label], score[~label]
-    if not len(positive) or not len(negative):
-        return float("nan")
-    above = (positive[:, None] > negative[None]).mean()
-    return float(above + 0.5 * (positive[:, None] == negative[None]).mean())
-
-
 def validate_pictures(
     model: NavigationModel, episodes: list[Episode], *, seen: int, films: int = 4
 ) -> tuple[dict[str, Any], list[Film]]:
-    """PSNR and range errors at ``HORIZONS_S`` after ``seen`` latent frames; drives must be free of contact there."""
+    """PSNR and range errors at ``HORIZONS_S`` after ``seen`` latent frames, on drives without contact there."""
     per = model.spec.frames_per_latent
     ahead = [int(s / model.spec.latent_period_s) for s in HORIZONS_S]
     scores: dict[str, list[list[float]]] = {name: [] for name in (*ROWS, "standing still")}
@@ -84,7 +56,7 @@ def validate_pictures(
         now = (seen - 1) * per
         other = episodes[(index + 1) % len(episodes)].commands_T3[now:]
         ways = [episode.commands_T3[now:], other, np.zeros((1, 3), np.float32)]
-        poses = torch.stack([commanded(episode, way, seen, ahead[-1], per) for way in ways])
+        poses = torch.stack([commanded(episode, way, seen, ahead[-1], per)[0] for way in ways])
         _, rollout = observe(model, episode, seen).fork(len(ways)).imagine(poses)
         pick = torch.tensor(ahead) - 1
         imagined = [model.decode(row[pick]).unflatten(0, (-1, per)) for row in rollout.latents_NFCHW]
@@ -98,7 +70,7 @@ def validate_pictures(
             "autoencoder": model.decode(latents[seen - 1 :][torch.tensor(ahead)]).unflatten(0, (-1, per)),
             "last frame": last[-1].expand_as(truth),
             "context mean": model.decode(latents[:seen].mean(0, keepdim=True)).expand_as(truth),
-            "nearest view": torch.stack([torch.from_numpy(episode.frames_THWC[v]) for v in views])[:, None].expand_as(truth),
+            "nearest view": torch.from_numpy(episode.frames_THWC[views])[:, None].expand_as(truth),
             "other commands": imagined[1],
         }
         for name, pictures in rows.items():
@@ -111,11 +83,14 @@ def validate_pictures(
         ranges["model"].append(np.abs(np.log(guess_m / true_m)).mean(1).tolist())
         ranges["last ranges"].append(np.abs(np.log(past_m[None] / true_m)).mean(1).tolist())
         if index < films:
-            shown = {"seen then": truth[:, -1], **{n: rows[n][:, -1] for n in ("autoencoder", "model", "nearest view")}}
+            shown = {"seen then": truth, **{n: rows[n] for n in ("autoencoder", "model", "nearest view")}}
+            shown = {name: pictures[:, -1] for name, pictures in shown.items()}
             strips.append(Film(name=f"{episode.family} {episode.seed} {episode.driver}", rows=shown))
     table = {name: np.mean(rows, axis=0).round(2).tolist() for name, rows in scores.items()}
     errors = {name: np.mean(rows, axis=0).round(3).tolist() for name, rows in ranges.items()}
-    return {"drives": len(episodes), "seen_s": (seen - 1) * 0.5, "psnr_db": table, "clearance_log_error": errors}, strips
+    seconds = (seen - 1) * model.spec.latent_period_s
+    result = {"drives": len(episodes), "seen_s": seconds, "psnr_db": table, "clearance_log_error": errors}
+    return result, strips
 
 
 def nearest_views(episode: Episode, seen: int, ahead: list[int], per_latent: int) -> list[int]:
@@ -129,50 +104,10 @@ def nearest_views(episode: Episode, seen: int, ahead: list[int], per_latent: int
     return chosen
 
 
-def validate_contact(model: NavigationModel, episodes: list[Episode]) -> dict[str, Any]:
-    """AUROC of foretelling contact within ``CONTACT_HORIZONS_S`` on drives that never react.
-
-    Starts are a fixed grid every 5 s, each after at least 4 s without contact; a start counts at a horizon when the
-    recording tells whether contact came by then.
-    """
-    per = model.spec.frames_per_latent
-    longest = int(CONTACT_HORIZONS_S[-1] / model.spec.latent_period_s)
-    rows: list[tuple[list[float], list[float], list[float]]] = []
-    for episode in episodes:
-        if not episode.open_loop:
-            continue
-        count = 1 + (len(episode) - 1) // per
-        touched = np.flatnonzero(episode.contact_T)
-        first = int(np.ceil(touched[0] / per)) if len(touched) else 10**9
-        for seen in range(9, count - 3, 10):
-            if first <= seen - 1:
-                break
-            poses = commanded(episode, episode.commands_T3[(seen - 1) * per :], seen, longest, per)
-            _, rollout = observe(model, episode, seen).fork(1).imagine(poses[None])
-            labels, hits, gaps = [], [], []
-            for seconds in CONTACT_HORIZONS_S:
-                a = int(seconds / model.spec.latent_period_s)
-                came = first <= seen - 1 + a
-                labels.append(float(came) if came or seen + a <= count else float("nan"))
-                hits.append(float(rollout.collision_NF[0, :a].max()))
-                gaps.append(-float(rollout.clearance_NFK[0, :a].min()))
-            rows.append((labels, hits, gaps))
-    if not rows:
-        return {"starts": 0}
-    label, hit, gap = (np.array([row[i] for row in rows]) for i in range(3))
-    result: dict[str, Any] = {"starts": len(rows), "horizons_s": CONTACT_HORIZONS_S}
-    known = [~np.isnan(label[:, i]) for i in range(len(CONTACT_HORIZONS_S))]
-    for name, score in (("collision_head", hit), ("least_clearance", gap)):
-        result[name] = [round(auroc(score[k, i], label[k, i] > 0.5), 3) for i, k in enumerate(known)]
-    result["contacts"] = [int(label[k, i].sum()) for i, k in enumerate(known)]
-    result["known"] = [int(k.sum()) for k in known]
-    return result
-
-
 def validate(
     model: NavigationModel, data: list[Path], *, drives: int = 24, seen: int = 41, contact_drives: int = 60
 ) -> tuple[dict[str, Any], list[Film]]:
-    """The whole validation; ``drives`` quiet drives for pictures, ``contact_drives`` open-loop ones for contact."""
+    """The whole validation: ``drives`` quiet drives for pictures, open-loop ones for contact."""
     per = model.spec.frames_per_latent
     needed = 1 + (seen - 1 + int(HORIZONS_S[-1] / model.spec.latent_period_s)) * per
     quiet: list[Episode] = []
@@ -194,7 +129,7 @@ def validate(
 
 
 def draw_film_strips(films: list[Film], path: Path) -> None:
-    """One picture: per drive a row each of what was then seen, its autoencoding, the imagination, the nearest view."""
+    """One picture: per drive rows of what was then seen, its autoencoding, the imagination, the nearest view."""
     from matplotlib.figure import Figure
 
     names = list(films[0].rows)

@@ -29,8 +29,9 @@ from sana_wm_ros.world_model.transformer import SanaTransformer
 class WorldModelTraining:
     """Settings of a run.
 
-    curriculum: (share of the training done, clip length in latent frames), in order; a quarter of the steps go back
-    to an earlier length. frames_per_step: latent frames of a batch, whatever the length of its clips.
+    curriculum: (share of the training done, clip length in latent frames), in order; a quarter of the steps
+    go back to an earlier length. frames_per_step: latent frames of a batch, whatever the length of its
+    clips.
     """
 
     model: TransformerConfig = NANO
@@ -72,8 +73,6 @@ class WorldModelTrainer:
         if start_from is not None:
             self.modules.load_state_dict(start_from)
         self.clips = ClipSampler(drives, per_latent=training.model.raw_per_latent, seed=training.seed)
-        rate = max(self.clips.contact_rate(), 1e-3)
-        self.contact_weight = min((1 - rate) / rate, training.objective.contact_weight_cap)
         self.channel_weight_C = channel_weights(autoencoder, drives)
         matrices, others = split_parameters([self.transformer, self.heads])
         self.muon = Muon(matrices, lr=training.matrix_rate, weight_decay=training.weight_decay)
@@ -138,7 +137,6 @@ class WorldModelTrainer:
             clips,
             training.objective,
             image=self.image,
-            contact_weight=self.contact_weight,
             channel_weight_C=self.channel_weight_C,
             generator=generator,
         )
@@ -152,7 +150,13 @@ class WorldModelTrainer:
             self.average.update(self.modules)
         self.step += 1
         self.frames += size * length
-        return {"loss": float(loss.detach()), **parts, "norm": float(norm), "length": length, "lr_factor": factor}
+        return {
+            "loss": float(loss.detach()),
+            **parts,
+            "norm": float(norm),
+            "length": length,
+            "lr_factor": factor,
+        }
 
     def averaged(self) -> tuple[SanaTransformer, Heads]:
         """Copies of transformer and heads with the averaged weights."""
@@ -188,14 +192,16 @@ class WorldModelTrainer:
 
 @torch.no_grad()
 def channel_weights(autoencoder: Autoencoder, drives: list[LatentDrive], *, frames: int = 64) -> Tensor:
-    """How much each normalised latent channel counts, mean 1: the square root of what a unit of it does to pixels.
+    """How much each latent channel counts, mean 1: the square root of what a unit of it does to pixels.
 
-    Principal components differ a hundredfold in what they change in a picture; without weights the model would
-    spend itself on the last of them, with the full ratio it would only ever learn the mean colours.
+    Principal components differ a hundredfold in what they change in a picture; without weights the model
+    would spend itself on the last of them, with the full ratio it would only ever learn the mean colours.
     """
     random = torch.Generator().manual_seed(0)
     chosen = [drives[int(torch.randint(len(drives), (), generator=random))] for _ in range(frames)]
-    rows = [torch.from_numpy(d.latents_FCHW[int(torch.randint(len(d), (), generator=random))]) for d in chosen]
+    rows = [
+        torch.from_numpy(d.latents_FCHW[int(torch.randint(len(d), (), generator=random))]) for d in chosen
+    ]
     latents = torch.stack(rows).float()
     base = autoencoder.decode_groups(autoencoder.unnormalise(latents))
     change = torch.empty(latents.shape[1])

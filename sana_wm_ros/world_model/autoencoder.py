@@ -1,8 +1,8 @@
 """A small causal video autoencoder: each group of four raw frames becomes one latent frame by itself.
 
-Time is folded into channels before the first convolution and groups never see each other, so encoding is causal,
-has no state and costs the same for a stream as for a file. A linear path (started at the data's principal
-components) carries what a linear code can carry; the convolutions learn the rest.
+Time is folded into channels before the first convolution and groups never see each other, so encoding is
+causal, has no state and costs the same for a stream as for a file. A linear path (started at the data's
+principal components) carries what a linear code can carry; the convolutions learn the rest.
 
 Dimension letters: B groups, R raw frames of a group, F latent frames, T raw frames, C latent channels.
 """
@@ -112,13 +112,13 @@ class Autoencoder(nn.Module):
         self.linear_down = nn.Conv2d(pixels * _STEM**2, z, patches, stride=patches)
         self.linear_up = nn.Conv2d(z, pixels * _STEM**2 * patches**2, 1)
         for last in (self.encoder[-1], self.decoder[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
         self.register_buffer("latent_mean", torch.zeros(z))
         self.register_buffer("latent_std", torch.ones(z))
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
 
-    # ---- groups: the form training uses --------------------------------------------------------------------------
+    # ---- groups: the form training uses ----------
 
     def encode_groups(self, groups_BRHWC: Tensor) -> Tensor:
         """uint8 groups (B, R, H, W, 3) to raw latents (B, C, h, w), differentiable in the weights."""
@@ -132,7 +132,7 @@ class Autoencoder(nn.Module):
         return self._unpatch(linear + self.decoder(z))
 
     def patches(self, groups_BRHWC: Tensor) -> Tensor:
-        """uint8 groups to [-1, 1], time and 4x4 patches folded into channels: (B, R * 16 * 3, H / 4, W / 4)."""
+        """uint8 groups to [-1, 1], time and 4x4 patches folded into channels: (B, R * 48, H / 4, W / 4)."""
         config = self.config
         expected = (config.frames_per_latent, config.image_height, config.image_width, 3)
         if groups_BRHWC.ndim != 5 or tuple(groups_BRHWC.shape[1:]) != expected:
@@ -145,10 +145,12 @@ class Autoencoder(nn.Module):
 
     def _unpatch(self, patches_BPHW: Tensor) -> Tensor:
         """The inverse of ``patches``, still in [-1, 1]: (B, R, H, W, 3)."""
-        split = patches_BPHW.permute(0, 2, 3, 1).unflatten(3, (self.config.frames_per_latent, _STEM, _STEM, 3))
+        split = patches_BPHW.permute(0, 2, 3, 1).unflatten(
+            3, (self.config.frames_per_latent, _STEM, _STEM, 3)
+        )
         return split.permute(0, 3, 1, 4, 2, 5, 6).flatten(4, 5).flatten(2, 3)
 
-    # ---- normalised latents: the form everybody else uses --------------------------------------------------------
+    # ---- normalised latents: the form everybody else uses ----------
 
     def normalise(self, latents_BCHW: Tensor) -> Tensor:
         """Raw latents to zero mean and unit variance per channel."""
@@ -162,13 +164,15 @@ class Autoencoder(nn.Module):
     def encode(self, frames_THWC: Tensor, *, first: bool) -> Tensor:
         """Encode a stretch of a stream: uint8 (T, H, W, 3) to normalised latents (F, C, h, w).
 
-        With ``first`` the stretch begins with the single first frame of the stream (T = 1 + k * R, F = 1 + k);
-        without, T = k * R and F = k. Raises ``ValueError`` when T is neither.
+        With ``first`` the stretch begins with the single first frame of the stream (T = 1 + k * R, F = 1 +
+        k); without, T = k * R and F = k. Raises ``ValueError`` when T is neither.
         """
         per_group = self.config.frames_per_latent
         if frames_THWC.ndim != 4 or (len(frames_THWC) - int(first)) % per_group or not len(frames_THWC):
             form = f"1 + k * {per_group}" if first else f"k * {per_group}"
-            raise ValueError(f"frames of shape {tuple(frames_THWC.shape)}: expected (T, H, W, 3) with T = {form}")
+            raise ValueError(
+                f"frames of shape {tuple(frames_THWC.shape)}: expected (T, H, W, 3) with T = {form}"
+            )
         groups = group_frames(frames_THWC, per_group, first=first)
         return self.normalise(self.encode_groups(groups)).contiguous()
 
@@ -176,16 +180,18 @@ class Autoencoder(nn.Module):
     def decode(self, latents_FCHW: Tensor) -> Tensor:
         """Normalised latents (F, C, h, w) to pictures, uint8 (F * R, H, W, 3)."""
         if latents_FCHW.ndim != 4 or tuple(latents_FCHW.shape[1:]) != self.config.latent_shape:
-            raise ValueError(f"latents of shape {tuple(latents_FCHW.shape)}: expected (F, {self.config.latent_shape})")
+            raise ValueError(
+                f"latents of shape {tuple(latents_FCHW.shape)}: expected (F, {self.config.latent_shape})"
+            )
         pixels = self.decode_groups(self.unnormalise(latents_FCHW.to(self.latent_mean.dtype)))
         pictures = ((pixels + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return pictures.flatten(0, 1)
 
-    # ---- set-up from data ----------------------------------------------------------------------------------------
+    # ---- set-up from data ----------
 
     @torch.no_grad()
     def start_from_principal_components(self, groups_BRHWC: Tensor, *, seed: int = 0) -> None:
-        """Set the linear path to the best linear code of these groups (principal components of their patches)."""
+        """Set the linear path to the best linear code of these groups: their patches' principal components."""
         x = self.patches(groups_BRHWC)
         patches = PATCH // _STEM
         rows_NP = F.unfold(x, patches, stride=patches).transpose(1, 2).flatten(0, 1)
@@ -213,7 +219,7 @@ class Autoencoder(nn.Module):
 
 
 def group_frames(frames_THWC: Tensor, per_group: int, *, first: bool) -> Tensor:
-    """(T, H, W, 3) to (F, R, H, W, 3); with ``first`` the leading single frame is repeated to a whole group."""
+    """(T, H, W, 3) to (F, R, H, W, 3); with ``first`` the leading frame is repeated to a whole group."""
     if first:
         frames_THWC = torch.cat([frames_THWC[:1].expand(per_group - 1, -1, -1, -1), frames_THWC])
     return frames_THWC.unflatten(0, (-1, per_group))

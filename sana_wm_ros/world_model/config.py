@@ -119,4 +119,4 @@ class TransformerConfig:
 
 
 # Two hours on one CPU core train about a million weights; more of them would only be seen less often.
-NANO = TransformerConfig(width=96, depth=6, heads=4, head_width=24, softmax_every=3, blank_pure_noise=True)
+NANO = TransformerConfig(width=96, depth=8, heads=4, head_width=24, blank_pure_noise=True)

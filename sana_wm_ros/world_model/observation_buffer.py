@@ -13,16 +13,14 @@ from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sana_wm_ros.geometry.camera import Crop, Pinhole, camera_poses, cover_crop, fit_to_model
+from sana_wm_ros.geometry.camera import Pinhole, camera_poses, cover_crop, fit_to_model
 from sana_wm_ros.geometry.interpolation import interpolate_poses
 from sana_wm_ros.geometry.se2 import FloatArray
+from sana_wm_ros.world_model.framing import cropped, scaled
 from sana_wm_ros.world_model.protocol import Intrinsics, ModelSpec
-
-_ASPECT_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +155,7 @@ class ObservationBuffer:
         with self._lock:
             if self._camera is None or self._image_size is None:
                 return None
-            camera = _scaled(self._camera, *self._image_size)
+            camera = scaled(self._camera, *self._image_size)
         fitted, _ = fit_to_model(camera, self._spec.image_width, self._spec.image_height)
         return Intrinsics(fx=fitted.fx, fy=fitted.fy, cx=fitted.cx, cy=fitted.cy)
 
@@ -286,13 +284,13 @@ class ObservationBuffer:
     def _framed(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The picture at the model's size: the middle, averaged over areas where it shrinks."""
         height, width = image_HWC.shape[:2]
-        if self._image_size not in (None, (width, height)):
-            was_width, was_height = self._image_size or (0, 0)
+        if self._image_size is not None and self._image_size != (width, height):
+            was_width, was_height = self._image_size
             self._end_context(f"pictures changed from {was_width}x{was_height} to {width}x{height}")
             self._images.clear()
         self._image_size = (width, height)
         out = (self._spec.image_width, self._spec.image_height)
-        return _cropped(image_HWC, cover_crop(width, height, *out), *out)
+        return cropped(image_HWC, cover_crop(width, height, *out), *out)
 
     def _advance(self) -> None:
         """Fill the grid as far as pictures and odometry reach."""
@@ -378,32 +376,6 @@ def _checked_transform(T_44: FloatArray) -> FloatArray:
     if T_44.shape != (4, 4) or not np.isfinite(T_44).all():
         raise ValueError(f"camera extrinsics must be a finite 4x4 matrix, got {T_44!r}")
     return T_44
-
-
-def _scaled(camera: Pinhole, width: int, height: int) -> Pinhole:
-    aspect = (camera.width / camera.height) / (width / height)
-    if abs(aspect - 1.0) > _ASPECT_TOLERANCE:
-        raise ValueError(
-            f"camera_info is for {camera.width}x{camera.height} pictures, but they come as {width}x{height}, "
-            "another shape: publish the camera_info of the picture that is sent"
-        )
-    sx, sy = width / camera.width, height / camera.height
-    return Pinhole(
-        fx=camera.fx * sx,
-        fy=camera.fy * sy,
-        cx=(camera.cx + 0.5) * sx - 0.5,
-        cy=(camera.cy + 0.5) * sy - 0.5,
-        width=width,
-        height=height,
-    )
-
-
-def _cropped(image_HWC: NDArray[np.uint8], crop: Crop, width: int, height: int) -> NDArray[np.uint8]:
-    part_HWC = image_HWC[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
-    if (crop.width, crop.height) == (width, height):
-        return np.ascontiguousarray(part_HWC)
-    kind = cv2.INTER_AREA if crop.width >= width else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(part_HWC, (width, height), interpolation=kind), dtype=np.uint8)
 
 
 def _stack(frames: list[_Frame], *, restart: bool, reason: str) -> NewFrames:

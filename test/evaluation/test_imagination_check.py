@@ -42,20 +42,30 @@ def test_seen_frames_are_those_of_the_time_that_was_foretold():
     assert np.isinf(one.psnr[MODEL]).all()
 
 
-def test_believable_is_how_far_every_guess_is_beaten_without_a_break():
-    # Off by 10: worse than the last frame at 4 and 8 levels (0.5 and 1 s), so it is never believable.
-    assert check_imagination(OffByModel(off=10), bright_drive(), starts=[4]).believable_s == 0.0
+def test_better_is_the_stretch_in_which_every_guess_is_beaten():
+    # Off by 10 levels: behind the last frame at 4 and 8 levels (0.5 and 1 s), ahead of it from 12 levels on.
+    late = check_imagination(OffByModel(off=10), bright_drive(), starts=[4])
+    assert late.better_s == (1.5, 8.0)
     # Off by 3: better than 4, 8, 12 ... levels throughout.
-    assert check_imagination(OffByModel(off=3), bright_drive(), starts=[4]).believable_s == 8.0
+    assert check_imagination(OffByModel(off=3), bright_drive(), starts=[4]).better_s == (0.5, 8.0)
+    # Off by 100: worse than any guess.
+    assert check_imagination(OffByModel(off=100), bright_drive(), starts=[4]).better_s is None
+
+
+def test_leads_that_few_starts_reach_prove_nothing():
+    # Starts 4, 10 and 15 reach 8, 5 and 2.5 s: two of three reach 5 s.
+    assert check_imagination(OffByModel(off=3), bright_drive(), starts=[4, 10, 15]).better_s == (0.5, 5.0)
 
 
 def test_the_summary_says_so_in_words():
-    good = check_imagination(OffByModel(off=3), bright_drive(), starts=[4])
-    bad = check_imagination(OffByModel(off=10), bright_drive(), starts=[4])
     facts = _no_plans()
-    assert "Up to 8 s ahead" in summary_sentences(facts, good)[0]
-    assert f"{_db(3):.1f} dB" in summary_sentences(facts, good)[0]
-    assert "do not trust this model" in summary_sentences(facts, bad)[0]
+    good = summary_sentences(facts, check_imagination(OffByModel(off=3), bright_drive(), starts=[4]))[0]
+    late = summary_sentences(facts, check_imagination(OffByModel(off=10), bright_drive(), starts=[4]))[0]
+    bad = summary_sentences(facts, check_imagination(OffByModel(off=100), bright_drive(), starts=[4]))[0]
+    assert "From 0.5 to 8 s ahead" in good and f"{_db(3):.1f} dB" in good
+    assert "Before that" not in good and "Beyond that" not in good
+    assert "From 1.5 to 8 s ahead" in late and "Before that a guess is closer" in late
+    assert "do not trust this model" in bad
     assert "not checked" in summary_sentences(facts, None)[0]
 
 
@@ -69,8 +79,8 @@ def test_the_autoencoder_alone_is_measured_on_seen_frames():
     assert np.isinf(check_imagination(OffByModel(off=9), bright_drive(), starts=[4]).ceiling_db)
 
 
-def test_a_perfect_imagination_is_believable_to_the_end():
-    assert check_imagination(OffByModel(off=0), bright_drive(), starts=[4, 10]).believable_s == 8.0
+def test_a_perfect_imagination_is_better_to_the_end():
+    assert check_imagination(OffByModel(off=0), bright_drive(), starts=[4, 10]).better_s == (0.5, 8.0)
 
 
 @pytest.mark.parametrize("starts", [[], [0], [20], [4, 99]])

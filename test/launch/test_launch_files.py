@@ -81,19 +81,21 @@ def run_launch(name: str, arguments: list[str], until: Any, timeout_s: float = 9
     service = LaunchService(noninteractive=True)
     service.include_launch_description(LaunchDescription([include]))
     held: list[bool] = []
+    ended = threading.Event()
 
     def watch() -> None:
         end_s = time.monotonic() + timeout_s
-        while time.monotonic() < end_s and not held:
+        while time.monotonic() < end_s and not held and not ended.wait(0.1):
             if until():
                 held.append(True)
-            time.sleep(0.1)
         service.shutdown()
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    service.run()
+    code = service.run()
+    ended.set()
     watcher.join()
+    assert code == 0
     return bool(held)
 
 

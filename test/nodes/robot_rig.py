@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import Odometry
@@ -48,6 +49,7 @@ class RobotRig:
         self.node.create_subscription(command_type, "cmd_vel", self._on_command, QoSProfile(depth=100))
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self._period_s = 0.05
+        self._ticks: list[tuple[float, float]] = []
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
         self._ended = threading.Event()
@@ -99,6 +101,23 @@ class RobotRig:
             "driving",
         )
 
+    def assert_stops_within(self, begin_s: float, limit_s: float = 0.5, *, watch_s: float = 0.8) -> None:
+        """A zero command within the limit of a cause at ``begin_s``, and nothing but zero after it."""
+        self.wait_until(
+            lambda: any(t > begin_s and not c.any() for t, c in list(self.commands)), "a zero command"
+        )
+        first_s = next(t for t, c in self.commands if t > begin_s and not c.any())
+        time.sleep(watch_s)
+        late_s = first_s - begin_s
+        sleepy_s = max((late for t, late in self._ticks if t > begin_s), default=0.0)
+        if late_s > limit_s and sleepy_s > 0.1:
+            pytest.skip(
+                f"this machine is too busy for a bound: a thread of the rig woke {sleepy_s:.2f} s late"
+            )
+        assert late_s <= limit_s
+        after = [c for t, c in list(self.commands) if t > first_s]
+        assert not np.any(after), "commands after the first zero must be zero"
+
     def stopped_for(self, kind: str) -> bool:
         return any(kind in text for _, name, text in self.diagnostics if name.endswith("motion"))
 
@@ -118,7 +137,8 @@ class RobotRig:
     def _drive(self) -> None:
         due_s = time.monotonic()
         while not self._ended.wait(max(0.0, due_s - time.monotonic())):
-            due_s += self._period_s
+            self._ticks.append((time.monotonic(), time.monotonic() - due_s))
+            due_s = max(due_s + self._period_s, time.monotonic() - self._period_s)
             self._step()
 
     def _now_s(self) -> float:

@@ -1,4 +1,4 @@
-"""A clip shows what was seen with true poses, and then what came of the commands with the poses they ask for."""
+"""A clip shows what was seen with true poses, then what came of the commands with the poses they ask for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sana_wm_ros.training.clips import ClipSampler, camera_poses, conditioned_poses, integrate_commands, make_clip
+from sana_wm_ros.training.clips import ClipSampler, conditioned_poses, make_clip
 from sana_wm_ros.training.episodes import read_episode
 from sana_wm_ros.training.latents import LatentDrive, encode_drive, load_drives
 from sana_wm_ros.training.places import place_loss, place_target, travel_distance
@@ -32,26 +32,6 @@ def drive(autoencoder: Autoencoder, drives: Path) -> LatentDrive:
     return encode_drive(autoencoder, read_episode(drives / "0000.npz"), "0000")
 
 
-def test_a_quarter_circle_is_integrated_exactly() -> None:
-    # 1 m/s and pi/2 rad/s for one second: radius 2/pi, so x = y = 2/pi, however it is cut into steps
-    for steps in (1, 8):
-        way = integrate_commands(np.zeros(3), np.tile([1.0, 0.0, math.pi / 2], (steps, 1)), 1.0 / steps)
-        np.testing.assert_allclose(way[-1], [2 / math.pi, 2 / math.pi, math.pi / 2], atol=1e-12)
-    # sideways is the same circle turned by a quarter: (-2/pi, 2/pi)
-    way = integrate_commands(np.zeros(3), np.array([[0.0, 1.0, math.pi / 2]]), 1.0)
-    np.testing.assert_allclose(way[-1], [-2 / math.pi, 2 / math.pi, math.pi / 2], atol=1e-12)
-    # straight on, from a start that looks along +y
-    way = integrate_commands(np.array([1.0, 2.0, math.pi / 2]), np.array([[0.5, 0.0, 0.0]]), 2.0)
-    np.testing.assert_allclose(way[-1], [1.0, 3.0, math.pi / 2], atol=1e-12)
-
-
-def test_the_camera_looks_along_the_base() -> None:
-    mount = np.array([[0, 0, 1, 0.1], [-1, 0, 0, 0], [0, -1, 0, 0.3], [0, 0, 0, 1]], dtype=np.float32)
-    pose = camera_poses(np.array([[1.0, 2.0, math.pi / 2]]), mount)[0]
-    np.testing.assert_allclose(pose[:3, 2], [0, 1, 0], atol=1e-7)  # forward is +y of the world
-    np.testing.assert_allclose(pose[:3, 3], [1.0, 2.1, 0.3], atol=1e-7)
-
-
 def test_seen_frames_have_true_poses_and_later_ones_ignore_what_happened(drive: LatentDrive) -> None:
     stuck = drive.poses_T3.copy()
     stuck[40:] = stuck[40]  # the robot hits something at raw frame 40; its commands don't know
@@ -60,7 +40,9 @@ def test_seen_frames_have_true_poses_and_later_ones_ignore_what_happened(drive: 
     np.testing.assert_allclose(poses[:5], stuck[16:33:4])
     free = conditioned_poses(drive, 4, 20, 5, per_latent=4)
     np.testing.assert_allclose(poses, free)
-    np.testing.assert_allclose(free, drive.poses_T3[16:96:4], atol=1e-4)  # nothing in the way: asked for = driven
+    # nothing in the way: asked for is driven (yaw may be wrapped)
+    np.testing.assert_allclose(np.sin(free[:, 2]), np.sin(drive.poses_T3[16:96:4, 2]), atol=1e-4)
+    np.testing.assert_allclose(free[:, :2], drive.poses_T3[16:96:4, :2], atol=1e-4)
 
 
 def test_a_clip_begins_with_the_still_that_a_stream_would_see(autoencoder: Autoencoder, drives: Path) -> None:
@@ -100,7 +82,9 @@ def test_batches_follow_from_their_number_alone(drive: LatentDrive) -> None:
     assert (one.future_BF.sum(1) == 12 - one.context_B).all()
 
 
-def test_the_cache_gives_back_what_was_encoded(autoencoder: Autoencoder, drives: Path, tmp_path: Path) -> None:
+def test_the_cache_gives_back_what_was_encoded(
+    autoencoder: Autoencoder, drives: Path, tmp_path: Path
+) -> None:
     first = load_drives(autoencoder, [drives], tmp_path)
     again = load_drives(autoencoder, [drives], tmp_path)
     assert len(first) == len(again) == 6
@@ -128,5 +112,7 @@ def test_the_place_loss_is_zero_for_embeddings_that_tell_the_distance() -> None:
     distance = torch.tensor([[0.0, 3.0], [3.0, 0.0]])
     cosine = math.exp(-1.0)  # 3 m is one scale
     embedding = torch.tensor([[1.0, 0.0], [cosine, math.sqrt(1 - cosine**2)]])
-    assert float(place_loss(embedding[None], distance[None], torch.ones(1, 2))) == pytest.approx(0.0, abs=1e-10)
+    assert float(place_loss(embedding[None], distance[None], torch.ones(1, 2))) == pytest.approx(
+        0.0, abs=1e-10
+    )
     assert float(place_target(torch.tensor(0.0))) == 0.0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,20 @@ import pytest
 import torch
 
 from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
+from sana_wm_ros.training.contact_validation import auroc, calibration_error, path_gap
 from sana_wm_ros.training.episodes import Episode, write_episode
-from sana_wm_ros.training.export import autoencoder_of_run, export, keep_autoencoder, kept_autoencoder, model_of_run
+from sana_wm_ros.training.export import (
+    autoencoder_of_run,
+    export,
+    keep_autoencoder,
+    kept_autoencoder,
+    model_of_run,
+)
+from sana_wm_ros.training.futures import commanded
 from sana_wm_ros.training.latents import load_drives
-from sana_wm_ros.training.run_folder import BadRun
+from sana_wm_ros.training.run_folder import BadRun, RunFolder
 from sana_wm_ros.training.schedule import Schedule
-from sana_wm_ros.training.validation import auroc, commanded, nearest_views, psnr, validate
+from sana_wm_ros.training.validation import nearest_views, psnr, validate
 from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
 from sana_wm_ros.world_model.autoencoder import AutoencoderConfig
 from sana_wm_ros.world_model.checkpoint import load_model
@@ -42,21 +50,45 @@ def run(tmp_path_factory: pytest.TempPathFactory, drive_maker: Callable[..., Epi
     autoencoder = autoencoder_of_run(folder / "ae")
     keep_autoencoder(autoencoder, folder / "wm")
     model = TransformerConfig(
-        width=16, depth=2, heads=2, head_width=8, latent_channels=4, softmax_every=2, window_frames=4, timestep_width=16
+        width=16,
+        depth=2,
+        heads=2,
+        head_width=8,
+        latent_channels=4,
+        softmax_every=2,
+        window_frames=4,
+        timestep_width=16,
     )
-    training = WorldModelTraining(model=model, heads=HeadsConfig(hidden=16, place_width=4), curriculum=((0.0, 8),))
+    training = WorldModelTraining(
+        model=model, heads=HeadsConfig(hidden=16, place_width=4), curriculum=((0.0, 8),)
+    )
     encoded = load_drives(autoencoder, [data], folder / "latents")
     WorldModelTrainer(training, Schedule(steps=2), autoencoder, encoded, folder / "wm").run()
     return folder / "wm", data
 
 
-def test_exporting_writes_a_model_that_loads_and_says_how_good_it_is(run: tuple[Path, Path], tmp_path: Path) -> None:
+def test_exporting_writes_a_model_that_loads_and_says_how_good_it_is(
+    run: tuple[Path, Path], tmp_path: Path
+) -> None:
     path, data = run
-    result = export(path, tmp_path / "nano", validation=[data], data="Cylinders.", commands=["sana_wm train"], drives=2, seen=9)
+    result = export(
+        path,
+        tmp_path / "nano",
+        validation=[data],
+        data="Cylinders.",
+        commands=["sana_wm train"],
+        drives=2,
+        seen=9,
+    )
     loaded = load_model(tmp_path / "nano")
     model, facts = model_of_run(path)
+    average = RunFolder(path=path).load()["average"]["values"]  # type: ignore[index]
+    moved = average["heads.out.bias"][0] - model.heads.out.bias[0]
+    assert float(moved) == pytest.approx(np.log(5.0), abs=1e-5)  # contact counted five times in training
     for name, value in model.state_dict().items():
-        torch.testing.assert_close(loaded.state_dict()[name], value, atol=2e-3, rtol=2e-3)  # stored in float16
+        torch.testing.assert_close(
+            loaded.state_dict()[name], value, atol=2e-3, rtol=2e-3
+        )  # stored in float16
     assert facts["steps"] == 2
     card = (tmp_path / "nano" / "MODEL_CARD.md").read_text()
     for word in ("Apache-2.0", "Cylinders.", "nearest view", "AUROC", "sana_wm train"):
@@ -73,7 +105,9 @@ def test_a_painted_cylinder_gives_the_expected_baselines(run: tuple[Path, Path])
     result, films = validate(model, [data], drives=2, seen=9)
     table = result["psnr_db"]
     assert np.mean(table["autoencoder"]) > np.mean(table["last frame"])
-    assert np.mean(table["nearest view"]) > np.mean(table["last frame"])  # it turns on the spot: views come back
+    assert np.mean(table["nearest view"]) > np.mean(
+        table["last frame"]
+    )  # it turns on the spot: views come back
     assert len(films) == 2
     # drives 1 and 2 never touch anything; drive 0 touches at raw frame 60, latent frame 15
     assert result["contact"]["starts"] == 1 + 2 * 4
@@ -82,10 +116,13 @@ def test_a_painted_cylinder_gives_the_expected_baselines(run: tuple[Path, Path])
 
 def test_the_commands_of_a_drive_lead_along_its_own_poses(drive_maker: Callable[..., Episode]) -> None:
     drive = drive_maker(1, frames=65)
-    poses = commanded(drive, drive.commands_T3[16:], 5, 12, 4)
+    poses, base = commanded(drive, drive.commands_T3[16:], 5, 12, 4)
     assert poses.shape == (12, 4, 4)
-    yaw = np.arctan2(poses[:, 1, 2], poses[:, 0, 2])  # the optical axis looks along the base's x
+    yaw = np.arctan2(
+        poses[:, 1, 2].numpy(), poses[:, 0, 2].numpy()
+    )  # the optical axis looks along the base's x
     np.testing.assert_allclose(np.sin(yaw), np.sin(drive.poses_T3[20:65:4, 2]), atol=1e-4)
+    np.testing.assert_allclose(np.sin(base[:, 2]), np.sin(drive.poses_T3[20:65:4, 2]), atol=1e-4)
 
 
 def test_the_nearest_view_is_the_one_that_looked_there(drive_maker: Callable[..., Episode]) -> None:
@@ -101,6 +138,19 @@ def test_psnr_and_auroc_by_hand() -> None:
     label = np.array([True, True, False, False])
     assert auroc(np.array([0.9, 0.4, 0.4, 0.1]), label) == pytest.approx((2 + 1.5) / 4)
     assert np.isnan(auroc(np.ones(2), np.array([True, True])))
+    # two frames said 0.15 and one of them came true, two said 0.95 and both did: (2 * 0.35 + 2 * 0.05) / 4
+    chance = np.array([0.15, 0.15, 0.95, 0.95])
+    assert calibration_error(chance, np.array([True, False, True, True])) == pytest.approx(0.2)
+
+
+def test_the_gap_of_a_path_is_its_range_less_its_length() -> None:
+    ranges = np.full(24, 5.0)
+    ranges[6] = 1.5  # to the left of the start
+    start = np.array([1.0, 1.0, np.pi / 2])
+    ahead = np.array([[1.0, 3.0, 0.0]])
+    left = np.array([[0.0, 1.0, 0.0]])
+    assert path_gap(ranges, start, ahead) == pytest.approx(3.0)
+    assert path_gap(ranges, start, left) == pytest.approx(0.5)
 
 
 def test_what_is_not_a_finished_run_is_refused(tmp_path: Path, run: tuple[Path, Path]) -> None:

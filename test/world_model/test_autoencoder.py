@@ -62,12 +62,15 @@ def test_folding_into_patches_and_back_loses_nothing(model: Autoencoder) -> None
 def test_principal_components_already_reconstruct_pictures_of_low_rank() -> None:
     # every picture is one of five random pictures dimmed evenly: six components say it all
     random = torch.Generator().manual_seed(1)
-    base = torch.randint(0, 200, (5, 1, 4, 32, 48, 3), generator=random)[:, :, :, :16, :16].repeat(1, 1, 1, 2, 3, 1)
+    base = torch.randint(0, 200, (5, 1, 4, 32, 48, 3), generator=random)[:, :, :, :16, :16].repeat(
+        1, 1, 1, 2, 3, 1
+    )
     weights = torch.rand((5, 40, 1, 1, 1, 1), generator=random)
     groups = (base * weights / weights.sum(0)).sum(0).round().to(torch.uint8)
     model = Autoencoder(TINY)
     model.start_from_principal_components(groups)
-    pictures = (model.decode_groups(model.encode_groups(groups)) + 1) * 127.5
+    with torch.no_grad():
+        pictures = (model.decode_groups(model.encode_groups(groups)) + 1) * 127.5
     assert float((pictures - groups.float()).abs().mean()) < 0.5
     normalised = model.normalise(model.encode_groups(groups))
     assert float(normalised.mean(dim=(0, 2, 3)).abs().max()) < 1e-2

@@ -1,0 +1,72 @@
+"""Write docs/performance.md from the JSON files in benchmarks/results: no figure in it is typed by hand."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+
+HEAD = """# Performance
+
+Made by `make figures` from [benchmarks/results](../benchmarks/results). Each file there holds the command, the machine,
+the versions, the settings and every single run.
+"""
+
+
+def rows(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(what, measured, goal) of one result file."""
+    results = record["results"]
+    if record["name"].startswith("rollouts"):
+        candidates = record["settings"]["candidates"]
+        for seconds, goal in ((60, "<= 3 s"), (15, "")):
+            taken = results[f"imagine_{seconds}_s"]
+            measured = f"{taken['p50']:.2f} s (p95 {taken['p95']:.2f} s)"
+            yield f"imagine {candidates} candidates x {seconds} s", measured, goal
+        yield "cost of 60 s over 15 s", f"{results['cost_ratio']:.2f} x", "<= 4.4 x"
+        memory = results["memory"]
+        yield "peak memory of 60 s over 15 s", f"{memory['growth']:.3f} x", "<= 1.05 x"
+        yield "peak memory at 60 s", f"{memory['60_s']['peak_mib']:.0f} MiB", ""
+        return
+    goal = "<= 5 ms p95" if record["name"] == "node_overhead" else ""
+    for name, entry in results.items():
+        if isinstance(entry, dict) and {"p50", "p95"} <= set(entry):
+            words = name.replace("_", " ")
+            yield words, f"{1e3 * entry['p50']:.2f} ms (p95 {1e3 * entry['p95']:.2f} ms)", goal
+
+
+def section(record: dict[str, Any]) -> str:
+    """One result file as a heading, what it ran on, and a table."""
+    machine, versions = record["hardware"], record["versions"]
+    accelerator = ", ".join(machine["gpus"]) or "no GPU"
+    lines = [
+        f"\n## {record['name']}\n",
+        f"`{record['command']}`, {record['date'][:10]}, commit {record['commit']}; {machine['cpu']}, "
+        f"{machine['cores']} cores, {machine['memory_gib']:g} GiB, {accelerator}; Python {versions['python']}, "
+        f"torch {versions['torch']}; load average before it {record['load_average']:g}.\n",
+        "| what | measured | goal |",
+        "|---|---|---|",
+    ]
+    return "\n".join(
+        [*lines, *(f"| {what} | {measured} | {goal} |" for what, measured, goal in rows(record))]
+    )
+
+
+def page(folder: Path) -> str:
+    """The whole page from all result files of a folder."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return "\n".join([HEAD.rstrip(), *map(section, records)]) + "\n"
+
+
+if __name__ == "__main__":
+    text = page(RESULTS)
+    if "--check" in sys.argv[1:]:
+        stale = not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != text
+        sys.exit(f"{PAGE} is not what {RESULTS} gives: make figures" if stale else 0)
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"written: {PAGE}")
