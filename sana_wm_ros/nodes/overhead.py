@@ -28,10 +28,11 @@ from sana_wm_ros.nodes.null_model import NullModel
 from sana_wm_ros.nodes.planner_node import GIL_SWITCH_S, PlannerNode
 
 WIDTH, HEIGHT, CAMERA_HZ, ODOMETRY_HZ = 640, 480, 30.0, 50.0
+_START_TIMEOUT_S = 60.0
 
 
 def measure_overhead(
-    seconds: float = 20.0, *, plans_per_s: float = 10.0, warm_up_s: float = 5.0
+    seconds: float = 20.0, *, plans_per_s: float = 10.0, warm_up_s: float = 2.0
 ) -> dict[str, dict[str, float]]:
     """Run camera process and node for so long; count, p50, p95 and max in seconds of each latency.
 
@@ -45,13 +46,15 @@ def measure_overhead(
     rclpy.init(context=context)
     found: dict[str, list[float]] = {"picture_in": [], "picture_handled": [], "plan_out": []}
     plan_came_s: list[float] = []
-    running_since_s = time.monotonic() + warm_up_s
+    seen: set[str] = set()
+    counts = threading.Event()
 
     def trace(event: str, value: float) -> None:
         now_s = time.time()
         if event == "plan":
             plan_came_s[:] = [now_s]
-        if time.monotonic() < running_since_s:
+        seen.add(event)
+        if not counts.is_set():
             return
         if event == "command" and plan_came_s:
             found["plan_out"].append(now_s - plan_came_s.pop())
@@ -70,17 +73,21 @@ def measure_overhead(
     spinner = threading.Thread(target=executor.spin, daemon=True)
     spinner.start()
     camera = subprocess.Popen(
-        [sys.executable, "-m", "sana_wm_ros.nodes.overhead", str(seconds + warm_up_s + 10.0)]
+        [sys.executable, "-m", "sana_wm_ros.nodes.overhead", str(seconds + warm_up_s + _START_TIMEOUT_S)]
     )
     try:
         node.autostart()
         goals = node.create_publisher(PoseStamped, "goal_pose", 10)
         goal = PoseStamped()
         goal.header.frame_id, goal.pose.position.x = "odom", 50.0
-        end_s = running_since_s + seconds
-        while time.monotonic() < end_s:
+        end_s = time.monotonic() + _START_TIMEOUT_S
+        while not {"image", "plan"} <= seen and time.monotonic() < end_s:
             goals.publish(goal)
-            time.sleep(1.0)
+            time.sleep(0.5)
+        time.sleep(warm_up_s)
+        counts.set()
+        time.sleep(seconds)
+        counts.clear()
     finally:
         camera.terminate()
         camera.wait()
