@@ -21,7 +21,7 @@ def export(
         list[str] | None, typer.Option(help="commands that made the run, for the card")
     ] = None,
     drives: Annotated[
-        int, typer.Option(min=1, help="validation drives for pictures, and half of those for contact")
+        int, typer.Option(min=1, help="validation drives for pictures; contact takes twice as many")
     ] = 24,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
 ) -> None:
