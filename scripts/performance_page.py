@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "performance.md"
 
 HEAD = """# Performance
 
-Made by `make figures` from [benchmarks/results](../benchmarks/results). Each file there holds the command, the machine,
+Made by `make figures` from [benchmarks](../benchmarks/README.md). Each result file holds the command, the machine,
 the versions, the settings and every single run.
 """
 
