@@ -14,6 +14,9 @@ def export(
     validation: Annotated[
         list[Path], typer.Option(help="drives the model never saw; may be given several times")
     ],
+    contact: Annotated[
+        list[Path] | None, typer.Option(help="open-loop drives to measure contact on (default: --validation)")
+    ] = None,
     data: Annotated[
         str, typer.Option(help="what the card says about the training data")
     ] = "Simulated drives.",
@@ -35,7 +38,9 @@ def export(
     console = Console()
     torch.set_num_threads(threads)
     try:
-        result = write(run, out, validation=validation, data=data, commands=command or [], drives=drives)
+        result = write(
+            run, out, validation=validation, contact=contact, data=data, commands=command or [], drives=drives
+        )
     except ValueError as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error

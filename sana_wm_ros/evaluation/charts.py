@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sana_wm_ros.evaluation.clearance_check import CLEARANCE_GUESSES, ClearanceCheck
-from sana_wm_ros.evaluation.imagination_check import BASELINES, MODEL, ImaginationCheck
+from sana_wm_ros.evaluation.imagination_check import BASELINES, MODEL, STILL, ImaginationCheck
 from sana_wm_ros.evaluation.metrics import Floats
 from sana_wm_ros.evaluation.planner_facts import PlannerFacts, Span, percentiles
 
@@ -42,12 +42,13 @@ def psnr_chart(check: ImaginationCheck) -> str:
         axis.plot(
             lead, check.psnr[name], color=BLUE, linewidth=1.4, linestyle=_BASELINE_STYLES[name], label=name
         )
+    axis.plot(lead, check.psnr[STILL], color=ACCENT, linewidth=1.1, alpha=0.75, label=f"imagined, {STILL}")
     axis.plot(lead, check.psnr[MODEL], color=ACCENT, linewidth=2.4, label="imagined")
     if check.better_s is not None:
         axis.axvspan(*check.better_s, color=ACCENT, alpha=0.08, linewidth=0)
     _lead_axis(axis, lead)
     axis.set_ylabel("PSNR, dB (higher is closer)", color=FAINT)
-    axis.legend(frameon=False, fontsize=9, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0))
+    axis.legend(frameon=False, fontsize=9, ncols=5, loc="lower left", bbox_to_anchor=(0, 1.0))
     return _svg(figure)
 
 

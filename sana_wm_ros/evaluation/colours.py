@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 CONTACT_RGB = (220, 38, 38)
 CHOSEN_RGB = (245, 130, 32)
 UNKNOWN_RGB = (148, 150, 156)
+# Where a candidate was not imagined: what it asks for is known, what would come of it is not.
+FAINT_ALPHA = 0.15
 
 # Viridis without its ends: the darkest and the palest colours vanish on RViz's grey and on white paper.
 _BEST, _WORST = 0.78, 0.08
@@ -25,7 +27,8 @@ def cost_range(costs_N: ArrayLike) -> tuple[float, float]:
     if finite.size == 0:
         return 0.0, 1.0
     low, high = float(finite.min()), float(finite.max())
-    return (low, high) if high > low else (low, low + max(abs(low), 1.0) * 1e-6)
+    # Costs that differ by rounding only are the same cost.
+    return (low, high) if high - low > 1e-4 * max(abs(low), abs(high)) else (low, low + max(abs(low), 1.0))
 
 
 def scale_colours(position_N: ArrayLike) -> NDArray[np.uint8]:

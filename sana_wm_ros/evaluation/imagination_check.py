@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from sana_wm_ros.world_model.protocol import Context, Intrinsics, WorldModel
 
 BASELINES = ("last frame", "nearest view", "mean view")
 MODEL = "imagined"
+# The control: imagined under commands to stand still. A model that does not listen to motion fares no worse so.
+STILL = "told to stand still"
 _STRIDE = 8
 
 
@@ -60,6 +63,31 @@ class Foretelling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Octave:
+    """Mean PSNR in dB by name over the leads from ``from_s`` to ``to_s``; ``starts`` reach its beginning."""
+
+    from_s: float
+    to_s: float
+    psnr: dict[str, float]
+    starts: int
+
+    @property
+    def best_guess(self) -> str:
+        """The baseline that is closest."""
+        return max(BASELINES, key=lambda name: self.psnr[name])
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the imagination beats every baseline."""
+        return self.psnr[MODEL] > self.psnr[self.best_guess]
+
+    @property
+    def label(self) -> str:
+        """Its seconds, for people."""
+        return f"{self.from_s:g}" if self.from_s == self.to_s else f"{self.from_s:g}–{self.to_s:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImaginationCheck:
     """All starts, and the means over them.
 
@@ -73,25 +101,41 @@ class ImaginationCheck:
     starts_F: NDArray[np.int64]
     ceiling_db: float
 
+    def octaves(self) -> list[Octave]:
+        """Means over leads that double: to 0.5 s, 1 s, 2 s, 4 s, ...; single frames swing too much to judge by."""
+        found = []
+        reach = float(self.lead_F[-1])
+        edges = [0.0, *(2.0**power for power in range(-1, 7) if 2.0**power < reach), reach]
+        for low, high in pairwise(edges):
+            inside = (self.lead_F > low) & (self.lead_F <= high)
+            if inside.any():
+                psnr = {
+                    name: _weighted(values[inside], self.starts_F[inside])
+                    for name, values in self.psnr.items()
+                }
+                lead = self.lead_F[inside]
+                starts = int(self.starts_F[inside].max())
+                found.append(Octave(from_s=float(lead[0]), to_s=float(lead[-1]), psnr=psnr, starts=starts))
+        return found
+
     @property
-    def best_baseline_F(self) -> Floats:
-        """The best mean among the baselines at each lead."""
-        return np.asarray(np.max([self.psnr[name] for name in BASELINES], axis=0))
+    def better(self) -> tuple[int, int] | None:
+        """First and last octave of the longest run in which the imagination beats every baseline; None: never.
+
+        Only octaves that at least half of the starts reach count: a single start proves nothing.
+        """
+        ahead = [one.is_better and 2 * one.starts >= len(self.foretellings) for one in self.octaves()]
+        edges = np.flatnonzero(np.diff(np.array([False, *ahead, False]).astype(np.int8)))
+        runs = [(int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True)]
+        return max(runs, key=lambda run: run[1] - run[0], default=None)
 
     @property
     def better_s(self) -> tuple[float, float] | None:
-        """From and to how many seconds ahead the imagination beats every baseline, without a break; or None.
-
-        Of several such stretches the longest; only leads that at least half of the starts reach count.
-        """
-        counted = 2 * self.starts_F >= len(self.foretellings)
-        ahead = (self.psnr[MODEL] > self.best_baseline_F) & counted
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], ahead, [False]]).astype(np.int8)))
-        stretches = [(int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True)]
-        if not stretches:
+        """From and to how many seconds ahead that run reaches."""
+        if self.better is None:
             return None
-        first, last = max(stretches, key=lambda stretch: stretch[1] - stretch[0])
-        return float(self.lead_F[first]), float(self.lead_F[last])
+        octaves = self.octaves()
+        return octaves[self.better[0]].from_s, octaves[self.better[1]].to_s
 
 
 def check_imagination(
@@ -153,13 +197,16 @@ def _foretell(
     now = seen * group
     ahead = min((len(drive) - 1 - now) // group, round(horizon_s / model.spec.latent_period_s))
     ends = now + group * np.arange(1, ahead + 1)
-    poses_1F44 = torch.from_numpy(drive.poses_T44[ends]).float()[None]
-    _, rollout = context.fork(1).imagine(poses_1F44, generator=torch.Generator().manual_seed(seed))
-    imagined_THWC = model.decode(rollout.latents_NFCHW[0]).cpu().numpy()
+    driven_F44 = torch.from_numpy(drive.poses_T44[ends]).float()
+    still_F44 = torch.from_numpy(drive.poses_T44[now]).float().expand(ahead, 4, 4)
+    poses_2F44 = torch.stack([driven_F44, still_F44])
+    _, rollout = context.fork(2).imagine(poses_2F44, generator=torch.Generator().manual_seed(seed))
+    imagined_THWC, unmoved_THWC = (model.decode(latents).cpu().numpy() for latents in rollout.latents_NFCHW)
     past = drive.frames_THWC[: now + 1]
     nearest = nearest_view(drive.poses_T44[: now + 1], drive.poses_T44[ends])
     guesses = {
         MODEL: imagined_THWC[group - 1 :: group],
+        STILL: unmoved_THWC[group - 1 :: group],
         "last frame": np.repeat(past[-1:], ahead, axis=0),
         "nearest view": past[nearest],
         "mean view": np.repeat(mean_view(past)[None], ahead, axis=0),
@@ -198,7 +245,12 @@ def _summarise(foretellings: list[Foretelling], ceiling: list[float]) -> Imagina
     return ImaginationCheck(
         foretellings=foretellings,
         lead_F=longest.lead_F,
-        psnr={name: mean(name) for name in (MODEL, *BASELINES)},
+        psnr={name: mean(name) for name in (MODEL, STILL, *BASELINES)},
         starts_F=np.array([sum(len(f.lead_F) > k for f in foretellings) for k in range(length)]),
         ceiling_db=float(mean_of_known(np.array(ceiling, dtype=np.float64))) if ceiling else float("nan"),
     )
+
+
+def _weighted(values_F: Floats, starts_F: NDArray[np.int64]) -> float:
+    """The mean over all starts and leads, from each lead's mean over its starts."""
+    return float((values_F * starts_F).sum() / starts_F.sum())

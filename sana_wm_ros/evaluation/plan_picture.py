@@ -14,7 +14,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon
 from matplotlib.patheffects import Stroke
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from sana_wm_ros.evaluation.colours import CHOSEN_RGB, CONTACT_RGB, cost_colours, cost_range, scale_colours
@@ -32,8 +32,9 @@ class PlanScene:
 
     pose_3: the robot (x, y, yaw). path_T3: odometry up to now. later_T3: odometry after now (a recording
     knows it). candidates: N paths, each (F, 2 or 3), of any length. costs_N: one per candidate, NaN when
-    unknown. contacts: per candidate F booleans, contact expected. chosen: index of the chosen candidate.
-    goal_xy. clearance_K: free distance around the robot now, imagined or measured, sector 0 ahead.
+    unknown. contacts: per candidate F booleans, contact expected. imagined: how many points of each were
+    imagined; the others are faint. chosen: index of the chosen candidate. goal_xy. clearance_K: free
+    distance around the robot now, imagined or measured, sector 0 ahead.
     """
 
     pose_3: Floats
@@ -43,6 +44,7 @@ class PlanScene:
     candidates: tuple[Floats, ...] = ()
     costs_N: Floats | None = None
     contacts: tuple[NDArray[np.bool_], ...] = ()
+    imagined: tuple[int, ...] = ()
     chosen: int | None = None
     plan_F2: Floats | None = None
     goal_xy: tuple[float, float] | None = None
@@ -62,7 +64,7 @@ def plan_picture(scenes: list[PlanScene], *, columns: int = 3, dpi: int = 150) -
         row, column = divmod(number, columns)
         # Placed by hand: a layout engine takes longer than all the drawing.
         left, bottom = column * _TILE_INCHES + 0.46, (rows - 1 - row) * _TILE_INCHES + 0.42
-        side = _TILE_INCHES - 0.98
+        side = _TILE_INCHES - 1.06
         axis = figure.add_axes((left / width, bottom / height, side / width, side / height))
         draw_scene(axis, scene)
         if scene.costs_N is not None and np.isfinite(scene.costs_N).any():
@@ -163,10 +165,13 @@ def _draw_candidates(axis: Axes, scene: PlanScene) -> None:
         if len(path) < 2:
             continue
         contact = scene.contacts[index] if scene.contacts else np.zeros(len(path), dtype=bool)
+        known = scene.imagined[index] if scene.imagined else len(path)
         segments = np.stack([path[:-1], path[1:]], axis=1)
         shade = np.where(contact[1:, None], np.array(CONTACT_RGB) / 255.0, colours[index][None])
+        alpha = np.where(np.arange(1, len(path)) < max(known, 1), 0.9, 0.28)
+        rgba = np.concatenate([shade, alpha[:, None]], axis=1)
         axis.add_collection(
-            LineCollection(list(segments), colors=shade, linewidths=1.3, alpha=0.85, zorder=4 + rank * 1e-3)
+            LineCollection(list(segments), colors=rgba, linewidths=1.3, zorder=4 + rank * 1e-3)
         )
 
 
@@ -177,6 +182,7 @@ def _draw_colour_bar(axis: Axes, costs_N: Floats) -> None:
     axis.yaxis.tick_right()
     axis.yaxis.set_label_position("right")
     axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axis.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
     axis.set_xticks([])
     axis.tick_params(colors=_FAINT, labelsize=8, length=0, pad=2)
     for side in axis.spines.values():

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sana_wm_ros.evaluation.bags import BadBag, Bag, Topic, open_bag, stamp_s
+from sana_wm_ros.evaluation.colours import FAINT_ALPHA
 from sana_wm_ros.geometry.se3 import yaw_from_quaternion
 
 Floats = NDArray[np.float64]
@@ -25,10 +26,14 @@ _LINE_STRIP, _DELETE = 4, 2
 
 @dataclass(frozen=True, kw_only=True)
 class CandidatesShown:
-    """The candidates of one planning cycle as the markers show them; costs are NaN when unknown."""
+    """The candidates of one planning cycle as the markers show them; costs are NaN when unknown.
+
+    imagined: how many points of each path were imagined; the rest only says what the commands ask for.
+    """
 
     stamp_s: float
     paths: tuple[Floats, ...]
+    imagined: tuple[int, ...]
     contacts: tuple[NDArray[np.bool_], ...]
     costs_N: Floats
     origins: tuple[str, ...]
@@ -113,11 +118,18 @@ def _read_candidates(recording: Recording, msgtype: str, recorded_s: float, mess
         CandidatesShown(
             stamp_s=stamp_s(lines[0]),
             paths=tuple(np.array([(p.x, p.y) for p in marker.points]) for marker in lines),
+            imagined=tuple(_imagined_points(marker) for marker in lines),
             contacts=tuple(_contact_points(marker) for marker in lines),
             costs_N=np.array([_number(label.get("cost")) for label in labels]),
             origins=tuple(str(label.get("origin", "")) for label in labels),
         )
     )
+
+
+def _imagined_points(marker: Any) -> int:
+    """Points before the faint part."""
+    bright = [colour.a > 2 * FAINT_ALPHA for colour in marker.colors]
+    return sum(bright) if len(bright) == len(marker.points) else len(marker.points)
 
 
 def _contact_points(marker: Any) -> NDArray[np.bool_]:

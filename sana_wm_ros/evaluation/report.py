@@ -21,7 +21,7 @@ from sana_wm_ros.evaluation.drive import RecordedDrive
 from sana_wm_ros.evaluation.film_strip import Picture
 from sana_wm_ros.evaluation.foretold_strip import foretold_strip, spread_leads
 from sana_wm_ros.evaluation.hardware import hardware_facts, hardware_line, version_facts
-from sana_wm_ros.evaluation.imagination_check import MODEL, ImaginationCheck
+from sana_wm_ros.evaluation.imagination_check import ImaginationCheck
 from sana_wm_ros.evaluation.plan_picture import plan_picture
 from sana_wm_ros.evaluation.planner_facts import LEVELS, PlannerFacts, Span, percentiles, planner_facts
 from sana_wm_ros.evaluation.recording import Recording
@@ -30,7 +30,6 @@ from sana_wm_ros.evaluation.scenes import planning_moments
 from sana_wm_ros.evaluation.summary import key_figures, summary_sentences
 
 _MOST_STATUSES = 20
-_TABLE_LEADS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +89,7 @@ def write_report(
         "levels": LEVELS,
         "statuses": _statuses(facts),
         "skipped": skipped,
-        "leads": _lead_table(given.check),
+        "octaves": given.check.octaves() if given.check else [],
     }
     page = folder / "report.html"
     page.write_text(_template().render(values), encoding="utf-8")
@@ -119,6 +118,7 @@ def metrics_of(
             "starts_reaching": check.starts_F,
             "psnr_db": check.psnr,
             "autoencoder_psnr_db": check.ceiling_db,
+            "octaves": [vars(one) for one in check.octaves()],
             "better_than_guesses_s": check.better_s,
         }
     return {
@@ -215,24 +215,6 @@ def _statuses(facts: PlannerFacts) -> list[dict[str, Any]]:
         for (name, level, _), spans in found.items()
     ]
     return sorted(rows, key=lambda row: (-row["level"], -row["seconds"]))[:_MOST_STATUSES]
-
-
-def _lead_table(check: ImaginationCheck | None) -> list[dict[str, Any]]:
-    if check is None:
-        return []
-    rows = []
-    for lead in _TABLE_LEADS_S:
-        index = round(lead / float(check.lead_F[0])) - 1
-        if index < len(check.lead_F):
-            rows.append(
-                {
-                    "lead_s": lead,
-                    "starts": int(check.starts_F[index]),
-                    "psnr": {name: float(values[index]) for name, values in check.psnr.items()},
-                    "best": max(check.psnr, key=lambda name: float(check.psnr[name][index])) == MODEL,
-                }
-            )
-    return rows
 
 
 def _template() -> Any:

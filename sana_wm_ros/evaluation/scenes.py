@@ -58,6 +58,7 @@ def _scene(
         candidates=cycle.paths,
         costs_N=cycle.costs_N,
         contacts=cycle.contacts,
+        imagined=cycle.imagined,
         plan_F2=plan,
         goal_xy=goal,
         clearance_K=clearance,

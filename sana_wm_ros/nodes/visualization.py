@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from sana_wm_ros.evaluation.colours import CONTACT_RGB, cost_colours
+from sana_wm_ros.evaluation.colours import CONTACT_RGB, FAINT_ALPHA, cost_colours
 from sana_wm_ros.evaluation.film_strip import FilmRow, enlarge
 from sana_wm_ros.evaluation.film_strip import film_strip as draw_film_strip
 from sana_wm_ros.planning.types import FloatArray, Futures, PlanResult
@@ -33,7 +33,7 @@ _STRIP_PAUSE_S = 4.0  # decoding takes time from planning where both share a pro
 
 @dataclass(frozen=True, kw_only=True)
 class ImaginedWay:
-    """One candidate as far as it was imagined: poses (F, 3) and contact probability (F,)."""
+    """One candidate: the poses it asks for (F, 3), contact probability as far as it was imagined, at most (F,)."""
 
     row: int
     origin: str
@@ -53,11 +53,10 @@ def ways(result: PlanResult) -> list[ImaginedWay]:
     for futures, rows in parts:
         contact_NF = futures.rollout.collision_NF.float().cpu().numpy()
         for place, row in enumerate(rows):
-            frames = contact_NF.shape[1]
             found[int(row)] = ImaginedWay(
                 row=int(row),
                 origin=futures.candidates.origins[place],
-                poses_F3=futures.candidates.poses_NF3[place, :frames],
+                poses_F3=futures.candidates.poses_NF3[place],
                 contact_F=contact_NF[place],
                 cost=float(result.costs_N[row]),
             )
@@ -66,7 +65,10 @@ def ways(result: PlanResult) -> list[ImaginedWay]:
 
 
 def rollout_markers(result: PlanResult, *, stamp: Any, frame_id: str, most: int) -> MarkerArray:
-    """Imagined ways: coloured as in the report by cost, red where contact is expected; the plan is thick."""
+    """Candidates coloured as in the report by cost, red where contact is expected; the plan is thick.
+
+    What lies beyond the imagined part is faint.
+    """
     markers = MarkerArray()
     clear = Marker(action=Marker.DELETEALL)
     clear.header.frame_id, clear.header.stamp = frame_id, stamp
@@ -84,9 +86,10 @@ def rollout_markers(result: PlanResult, *, stamp: Any, frame_id: str, most: int)
         height = 0.04 if best else 0.02
         clear_colour = _colour(colour, alpha=1.0 if best else 0.6)
         contact_colour = _colour(CONTACT_RGB, alpha=0.9)
-        for pose_3, contact in zip(way.poses_F3, way.contact_F, strict=True):
-            marker.points.append(Point(x=float(pose_3[0]), y=float(pose_3[1]), z=height))
-            marker.colors.append(contact_colour if contact > _CONTACT_PROBABILITY else clear_colour)
+        faint = _colour(colour, alpha=FAINT_ALPHA)
+        marker.points = [Point(x=float(x), y=float(y), z=height) for x, y, _ in way.poses_F3]
+        imagined = [contact_colour if p > _CONTACT_PROBABILITY else clear_colour for p in way.contact_F]
+        marker.colors = imagined + [faint] * (len(marker.points) - len(imagined))
         if len(marker.points) > 1:
             markers.markers.append(marker)
     return markers

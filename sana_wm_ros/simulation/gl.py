@@ -8,6 +8,7 @@ one process per core is faster than its own pool of threads.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -36,6 +37,7 @@ def open_gl_context(width: int, height: int) -> Any:
     Raises ``NoPictures`` where no backend works, with what to install.
     """
     if (width, height) not in _CONTEXTS:
+        _load_triton_first()
         backend = _backend()
         if backend != "glfw":
             os.environ.setdefault("LP_NUM_THREADS", "0")
@@ -50,6 +52,15 @@ def open_gl_context(width: int, height: int) -> Any:
     context = _CONTEXTS[(width, height)]
     context.make_current()
     return context
+
+
+def _load_triton_first() -> None:
+    """Both Mesa and Triton bring an LLVM: Triton loaded after Mesa drew crashes the process, before is fine.
+
+    torch imports Triton by itself, with the first optimizer for example.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton")
 
 
 def _backend() -> str:

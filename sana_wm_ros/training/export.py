@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +169,7 @@ def model_card(
 ) -> str:
     """MODEL_CARD.md: what it is, what it was trained on, how far to trust it, and how that was measured."""
     millions = {part: count / 1e6 for part, count in facts["parameters"].items()}
-    return _CARD.format(
+    card = _CARD.format(
         name=name,
         data=data,
         hours=facts["minutes"] / 60,
@@ -179,6 +180,14 @@ def model_card(
         **millions,
         **{key: facts[key] for key in ("steps", "latent_frames", "hardware", "seed", "skipped_steps")},
     )
+    return "\n\n".join(_filled(paragraph) for paragraph in card.split("\n\n"))
+
+
+def _filled(paragraph: str) -> str:
+    """Prose wrapped anew after its numbers came in; tables, lists, titles and commands as they are."""
+    if paragraph.startswith(("|", "#", "`", "*", "!")):
+        return paragraph
+    return textwrap.fill(paragraph, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def export(
@@ -186,6 +195,7 @@ def export(
     folder: Path,
     *,
     validation: list[Path],
+    contact: list[Path] | None = None,
     data: str,
     commands: list[str],
     drives: int = 24,
@@ -196,13 +206,22 @@ def export(
     from sana_wm_ros.world_model.checkpoint import save_model
 
     model, facts = model_of_run(run)
-    facts["hardware"] = platform.processor() or platform.machine()
+    facts["hardware"] = processor()
     parts = {"transformer": model.transformer, "heads": model.heads, "autoencoder": model.autoencoder}
     facts["parameters"] = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-    result, films = validate(model, validation, drives=drives, seen=seen, contact_drives=2 * drives)
-    folder.mkdir(parents=True, exist_ok=True)
+    result, films = validate(
+        model, validation, contact=contact, drives=drives, seen=seen, contact_drives=2 * drives
+    )
     card = model_card(folder.name, result, facts, data, commands)
     save_model(folder, model, card, dtype=torch.float16)
     (folder / "validation.json").write_text(json.dumps(result | {"training": facts}, indent=1) + "\n")
     draw_film_strips(films, folder / "film_strip.png")
     return result
+
+
+def processor() -> str:
+    """The processor's own name where the system tells it."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

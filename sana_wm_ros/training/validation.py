@@ -5,6 +5,7 @@ Dimension letters: F latent frames, R raw frames of one, N candidates, K sectors
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,27 +106,41 @@ def nearest_views(episode: Episode, seen: int, ahead: list[int], per_latent: int
 
 
 def validate(
-    model: NavigationModel, data: list[Path], *, drives: int = 24, seen: int = 41, contact_drives: int = 60
+    model: NavigationModel,
+    data: list[Path],
+    *,
+    contact: list[Path] | None = None,
+    drives: int = 24,
+    seen: int = 41,
+    contact_drives: int = 60,
 ) -> tuple[dict[str, Any], list[Film]]:
-    """The whole validation: ``drives`` quiet drives for pictures, open-loop ones for contact."""
+    """The whole validation: ``drives`` quiet drives of ``data`` for pictures, open-loop ones of ``contact``."""
     per = model.spec.frames_per_latent
     needed = 1 + (seen - 1 + int(HORIZONS_S[-1] / model.spec.latent_period_s)) * per
-    quiet: list[Episode] = []
-    open_loop: list[Episode] = []
-    for path in list_episodes(data):
-        if len(quiet) >= drives and len(open_loop) >= contact_drives:
-            break
-        episode = read_episode(path)
-        if len(quiet) < drives and len(episode) >= needed and not episode.contact_T[:needed].any():
-            quiet.append(episode)
-        if len(open_loop) < contact_drives and episode.open_loop:
-            open_loop.append(episode)
-    if not quiet:
+
+    def quiet(episode: Episode) -> bool:
+        return len(episode) >= needed and not episode.contact_T[:needed].any()
+
+    still = _pick(data, drives, quiet)
+    if not still:
         raise ValueError(f"no drive of {needed} frames without contact in {', '.join(map(str, data))}")
-    result, films = validate_pictures(model, quiet, seen=seen)
+    result, films = validate_pictures(model, still, seen=seen)
     result["horizons_s"] = HORIZONS_S
+    open_loop = _pick(contact or data, contact_drives, lambda episode: episode.open_loop)
     result["contact"] = validate_contact(model, open_loop)
     return result, films
+
+
+def _pick(folders: list[Path], count: int, wanted: Callable[[Episode], bool]) -> list[Episode]:
+    """The first ``count`` drives that are wanted, in the order of their names."""
+    chosen: list[Episode] = []
+    for path in list_episodes(folders):
+        if len(chosen) == count:
+            break
+        episode = read_episode(path)
+        if wanted(episode):
+            chosen.append(episode)
+    return chosen
 
 
 def draw_film_strips(films: list[Film], path: Path) -> None:

@@ -300,13 +300,16 @@ class OffByContext:
         return self
 
     def imagine(self, poses_NF44: torch.Tensor, *, steps=None, generator=None):
-        count = poses_NF44.shape[1]
+        size, count = poses_NF44.shape[:2]
         last = self.raw_frames - 1 + 4 * torch.arange(1, count + 1) + self.model.off
+        # Told to stand still (the pose of the context's end), it imagines that the picture stays dark.
+        moves_NF = poses_NF44[:, :, 0, 3] > 0.0625 * (self.raw_frames - 1) + 1e-4
+        last_NF = torch.where(moves_NF, last[None], torch.tensor(3))
         rollout = Rollout(
-            latents_NFCHW=last.float().reshape(1, count, 1, 1, 1),
-            collision_NF=torch.zeros(1, count),
-            clearance_NFK=torch.ones(1, count, 24),
-            uncertainty_NF=torch.zeros(1, count),
-            place_NFE=torch.ones(1, count, 4) / 2,
+            latents_NFCHW=last_NF.float().reshape(size, count, 1, 1, 1),
+            collision_NF=torch.zeros(size, count),
+            clearance_NFK=torch.ones(size, count, 24),
+            uncertainty_NF=torch.zeros(size, count),
+            place_NFE=torch.ones(size, count, 4) / 2,
         )
         return self, rollout

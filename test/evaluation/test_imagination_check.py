@@ -1,12 +1,13 @@
 """The offline check of an imagination, with a model whose error is known by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sana_wm_ros.evaluation.foretold_strip import foretold_strip, spread_leads
-from sana_wm_ros.evaluation.imagination_check import MODEL, check_imagination, spread_starts
+from sana_wm_ros.evaluation.imagination_check import MODEL, STILL, check_imagination, spread_starts
 from sana_wm_ros.evaluation.planner_facts import planner_facts
 from sana_wm_ros.evaluation.recording import Recording
 from sana_wm_ros.evaluation.summary import summary_sentences
@@ -53,8 +54,26 @@ def test_better_is_the_stretch_in_which_every_guess_is_beaten():
 
 
 def test_leads_that_few_starts_reach_prove_nothing():
-    # Starts 4, 10 and 15 reach 8, 5 and 2.5 s: two of three reach 5 s.
-    assert check_imagination(OffByModel(off=3), bright_drive(), starts=[4, 10, 15]).better_s == (0.5, 5.0)
+    # Starts 4, 16, 17 and 18 reach 8, 2, 1.5 and 1 s: beyond 2 s there is but one of four.
+    assert check_imagination(OffByModel(off=3), bright_drive(), starts=[4, 16, 17, 18]).better_s == (0.5, 2.0)
+
+
+def test_octaves_are_means_over_all_starts_and_leads():
+    check = check_imagination(OffByModel(off=5), bright_drive(), starts=[4, 10])
+    octaves = check.octaves()
+    assert [(one.from_s, one.to_s) for one in octaves] == [
+        (0.5, 0.5),
+        (1.0, 1.0),
+        (1.5, 2.0),
+        (2.5, 4.0),
+        (4.5, 8.0),
+    ]
+    assert [one.starts for one in octaves] == [2, 2, 2, 2, 2]
+    assert octaves[2].psnr["last frame"] == pytest.approx((_db(12) + _db(16)) / 2)
+    # 4.5 and 5 s from two starts, 5.5 to 8 s from one: 36 and 40 levels count twice
+    levels = [36, 36, 40, 40, 44, 48, 52, 56, 60, 64]
+    assert octaves[4].psnr["last frame"] == pytest.approx(np.mean([_db(n) for n in levels]))
+    assert octaves[2].label == "1.5–2" and octaves[0].label == "0.5"
 
 
 def test_the_summary_says_so_in_words():
@@ -67,6 +86,31 @@ def test_the_summary_says_so_in_words():
     assert "From 1.5 to 8 s ahead" in late and "Before that a guess is closer" in late
     assert "do not trust this model" in bad
     assert "not checked" in summary_sentences(facts, None)[0]
+
+
+def test_the_control_stands_still_while_the_imagination_moves():
+    check = check_imagination(OffByModel(off=5), bright_drive(), starts=[4])
+    # Told to stand still this model shows level 3; seen are 20, 24, 28, ...
+    assert check.psnr[STILL] == pytest.approx([_db(17 + 4 * k) for k in range(16)])
+    words = " ".join(summary_sentences(_no_plans(), check))
+    assert "It listens to the motion" in words
+    assert (
+        f"up to {check.octaves()[3].psnr[MODEL] - check.octaves()[3].psnr[STILL]:.1f} dB further off" in words
+    )
+
+
+def test_a_model_that_ignores_motion_is_told_so():
+    check = check_imagination(OffByModel(off=5), bright_drive(), starts=[4])
+    deaf = replace(check, psnr=check.psnr | {STILL: check.psnr[MODEL]})
+    assert "It hardly listens to the motion (at most 0.0 dB" in " ".join(summary_sentences(_no_plans(), deaf))
+
+
+def test_a_blurred_imagination_is_called_blurred():
+    check = check_imagination(OffByModel(off=3), bright_drive(), starts=[4])
+    blurred = replace(check, ceiling_db=_db(3) + 9.0)
+    sharp = replace(check, ceiling_db=_db(3) + 1.0)
+    assert "not detail" in " ".join(summary_sentences(_no_plans(), blurred))
+    assert "not detail" not in " ".join(summary_sentences(_no_plans(), sharp))
 
 
 def test_horizon_cuts_what_is_imagined():

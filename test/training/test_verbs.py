@@ -1,0 +1,62 @@
+"""``sana_wm train`` and ``export`` as a person runs them: they work, resume, and say what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from sana_wm_ros.cli.export import export
+from sana_wm_ros.cli.train import train
+
+
+@pytest.fixture(scope="module")
+def app() -> typer.Typer:
+    app = typer.Typer()
+    app.command("train")(train)
+    app.command("export")(export)
+    return app
+
+
+def test_the_autoencoder_trains_from_the_command_line_and_goes_on(
+    app: typer.Typer, drives: Path, tmp_path: Path
+) -> None:
+    command = [
+        "train",
+        "--stage",
+        "autoencoder",
+        "--data",
+        str(drives),
+        "--out",
+        str(tmp_path / "ae"),
+        "--batch",
+        "2",
+    ]
+    first = CliRunner().invoke(app, [*command, "--steps", "1"])
+    assert first.exit_code == 0, first.output
+    assert (tmp_path / "ae" / "state.pt").exists()
+    again = CliRunner().invoke(app, [*command, "--steps", "2"])
+    assert again.exit_code == 0, again.output
+    import torch
+
+    assert torch.load(tmp_path / "ae" / "state.pt", weights_only=True)["step"] == 2
+
+
+def test_what_is_missing_is_said_in_words(app: typer.Typer, drives: Path, tmp_path: Path) -> None:
+    missing = CliRunner().invoke(
+        app, ["train", "--stage", "world-model", "--data", str(drives), "--out", str(tmp_path / "wm")]
+    )
+    assert missing.exit_code == 2
+    assert "--init" in missing.output
+    nothing = CliRunner().invoke(
+        app, ["train", "--stage", "autoencoder", "--data", str(tmp_path), "--out", str(tmp_path / "ae")]
+    )
+    assert nothing.exit_code == 2
+    assert "no drives" in " ".join(nothing.output.split())
+    no_run = CliRunner().invoke(
+        app, ["export", "--run", str(tmp_path), "--out", str(tmp_path / "m"), "--validation", str(drives)]
+    )
+    assert no_run.exit_code == 2
+    assert "not a run folder" in " ".join(no_run.output.split())
