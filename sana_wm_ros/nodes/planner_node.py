@@ -26,6 +26,7 @@ from sana_wm_ros.planning.critic_manager import BadCritic
 
 # How long a thread that computes may keep others from running Python: planning must not delay a picture.
 GIL_SWITCH_S = 0.0005
+_MAX_FAILURES = 20
 
 
 class PlannerNode(LifecycleNode):
@@ -102,6 +103,11 @@ class PlannerNode(LifecycleNode):
         if runtime is not None:
             runtime.close()
 
+    def stop_robot(self) -> None:
+        """Command zero, and nothing after it; what else the node holds stays until ``close``."""
+        if self._runtime is not None:
+            self._runtime.stop_robot()
+
     def autostart(self) -> bool:
         """Configure and activate; false when that failed (the log says why)."""
         done = TransitionCallbackReturn.SUCCESS
@@ -128,30 +134,44 @@ def main(args: list[str] | None = None) -> int:
         return 1
     executor = MultiThreadedExecutor(num_threads=4)
     executor.add_node(node)
-    failures: list[BaseException] = []
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            ended.set()
-
-    spinner = threading.Thread(target=spin, name="executor", daemon=True)
+    failures: list[Exception] = []
+    spinner = threading.Thread(
+        target=_spin, args=(node, executor, ended, failures), name="executor", daemon=True
+    )
     spinner.start()
     if node.server.autostart:
         node.autostart()
     while not ended.wait(0.5):
         pass
-    node.close()
-    for failure in failures:
-        node.get_logger().fatal(f"ends because of {failure!r}")
+    node.stop_robot()  # before anything that could fail, or wait
     executor.shutdown(timeout_sec=2.0)
     spinner.join(timeout=2.0)
+    node.close()
     node.destroy_node()
     rclpy.try_shutdown()
-    return 1 if failures else 0
+    return 1 if len(failures) >= _MAX_FAILURES else 0
+
+
+def _spin(
+    node: PlannerNode, executor: MultiThreadedExecutor, ended: threading.Event, failures: list[Exception]
+) -> None:
+    """Serve callbacks. What rclpy raises, now and then while entities are destroyed, does not end the node.
+
+    The robot is safe meanwhile: the command loop does not depend on the executor, and data that is not
+    delivered goes stale.
+    """
+    while not ended.is_set():
+        try:
+            executor.spin()
+            ended.set()  # it only returns by itself when its context is gone
+        except Exception as error:
+            if ended.is_set():
+                return
+            failures.append(error)
+            node.get_logger().error(f"a callback failed: {error!r}")
+            if len(failures) >= _MAX_FAILURES:
+                node.get_logger().fatal(f"ends after {_MAX_FAILURES} such failures")
+                ended.set()
 
 
 if __name__ == "__main__":

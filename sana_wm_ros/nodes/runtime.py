@@ -126,11 +126,15 @@ class Runtime:
             self._follower.set_plan(None)
             self._outputs.settle()
 
-    def close(self) -> None:
-        """Stop the robot first, then end everything."""
+    def stop_robot(self) -> None:
+        """Zero is commanded, and nothing after it."""
         self._active = False
         self._loop.halt()
         self._outputs.settle()
+
+    def close(self) -> None:
+        """Stop the robot first, then end everything."""
+        self.stop_robot()
         self._jump.unregister()
         self._sensing.close()
         self._planning.close()

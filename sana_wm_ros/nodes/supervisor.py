@@ -84,16 +84,15 @@ def verdict(facts: Facts, limits: SafetySettings) -> Stop | None:
 def _stale(name: str, age_s: float, silence_s: float, limit_s: float) -> Stop | None:
     if age_s == float("inf"):
         return Stop(kind=f"{name} stale", sentence=f"no {name} message was received yet")
-    if silence_s > limit_s:
-        return Stop(
-            kind=f"{name} stale", sentence=f"no {name} message for {silence_s:.2f} s (limit {limit_s:.2f} s)"
-        )
-    if age_s > limit_s:
-        return Stop(
-            kind=f"{name} stale",
-            sentence=f"the newest {name} message is {age_s:.2f} s old (limit {limit_s:.2f} s); when messages "
-            "keep coming, their sender's clock is behind or they are long under way",
-        )
+    if max(age_s, silence_s) > limit_s:
+        if silence_s > limit_s / 2:
+            sentence = f"no {name} message for {silence_s:.2f} s (limit {limit_s:.2f} s)"
+        else:
+            sentence = (
+                f"the newest {name} message is {age_s:.2f} s old (limit {limit_s:.2f} s); when messages keep "
+                "coming, their sender's clock is behind or they are long under way"
+            )
+        return Stop(kind=f"{name} stale", sentence=sentence)
     if age_s < -limit_s:
         return Stop(
             kind=f"{name} stamps ahead",

@@ -34,10 +34,10 @@ def test_a_camera_that_falls_silent_stops_the_robot_until_it_is_back(
     start_node()
     drive_to_a_far_goal(rig)
     assert_stops(rig, lambda: setattr(rig, "camera", False), "no camera message")
-    rig.camera = True
-    rig.wait_until_driving()
     lines = [line for line in capfd.readouterr().err.splitlines() if "no camera message for" in line]
     assert len(lines) == 1, "one line per stop"
+    rig.camera = True
+    rig.wait_until_driving()
 
 
 def test_odometry_that_falls_silent_stops_the_robot_until_it_is_back(start_node: Any, rig: RobotRig) -> None:
