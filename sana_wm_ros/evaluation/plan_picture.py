@@ -103,25 +103,32 @@ def clearance_outline(pose_3: Floats, clearance_K: Floats) -> Floats:
     return np.asarray(corners.reshape(-1, 2) + pose_3[:2])
 
 
-def view_box(scene: PlanScene, *, reach_m: float = 12.0, smallest_m: float = 3.0) -> tuple[Floats, float]:
+def view_box(
+    scene: PlanScene, *, reach_m: float = 9.0, path_reach_m: float = 4.0, smallest_m: float = 3.0
+) -> tuple[Floats, float]:
     """Centre and half width of the square to show.
 
-    It holds path, plan, goal and free area whole, and candidates as far as ``reach_m`` from the robot: a
-    minute of straight driving would make everything else too small to see.
+    It holds plan, goal, free area and candidates as far as ``reach_m`` from the robot, and the driven path
+    near it: a minute of straight driving would make everything else too small to see.
     """
-    points = [scene.pose_3[None, :2]]
-    points += [part[:, :2] for part in (scene.path_T3, scene.later_T3, scene.plan_F2) if part is not None]
-    points += [path[:, :2] for path in scene.candidates]
+    ahead = [scene.pose_3[None, :2], *(path[:, :2] for path in scene.candidates)]
+    ahead += [part[:, :2] for part in (scene.plan_F2,) if part is not None]
     if scene.clearance_K is not None:
-        points.append(clearance_outline(scene.pose_3, scene.clearance_K))
-    cloud = np.concatenate([part for part in points if len(part)])
-    near = np.linalg.norm(cloud - scene.pose_3[:2], axis=1) <= reach_m
-    cloud = cloud[near & np.isfinite(cloud).all(axis=1)]
+        ahead.append(clearance_outline(scene.pose_3, scene.clearance_K))
+    driven = [part[:, :2] for part in (scene.path_T3, scene.later_T3) if part is not None]
+    parts = [_within(np.concatenate(ahead), scene.pose_3, reach_m)]
+    parts += [_within(path, scene.pose_3, path_reach_m) for path in driven]
     if scene.goal_xy is not None:
-        cloud = np.vstack([cloud, [scene.goal_xy]])
+        parts.append(np.array([scene.goal_xy]))
+    cloud = np.concatenate(parts)
     low, high = cloud.min(axis=0), cloud.max(axis=0)
     half = max(float((high - low).max()) / 2.0, smallest_m / 2.0)
     return (low + high) / 2.0, half * 1.08 + scene.radius_m
+
+
+def _within(points_M2: Floats, pose_3: Floats, reach_m: float) -> Floats:
+    near = np.linalg.norm(points_M2 - pose_3[:2], axis=1) <= reach_m  # false for what is not finite
+    return np.asarray(points_M2[near])
 
 
 def _prepare(axis: Axes, scene: PlanScene) -> None:
@@ -168,7 +175,7 @@ def _draw_candidates(axis: Axes, scene: PlanScene) -> None:
         known = scene.imagined[index] if scene.imagined else len(path)
         segments = np.stack([path[:-1], path[1:]], axis=1)
         shade = np.where(contact[1:, None], np.array(CONTACT_RGB) / 255.0, colours[index][None])
-        alpha = np.where(np.arange(1, len(path)) < max(known, 1), 0.9, 0.28)
+        alpha = np.where(np.arange(1, len(path)) < max(known, 1), 0.95, 0.38)
         rgba = np.concatenate([shade, alpha[:, None]], axis=1)
         axis.add_collection(
             LineCollection(list(segments), colors=rgba, linewidths=1.3, zorder=4 + rank * 1e-3)

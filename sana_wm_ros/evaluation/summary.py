@@ -58,12 +58,12 @@ def _motion_words(check: ImaginationCheck) -> str:
     """Whether the imagination follows the commands, which is what planning needs most."""
     gains = {one.label: one.psnr[MODEL] - one.psnr[STILL] for one in check.octaves()[:-1] or check.octaves()}
     most = max(gains, key=lambda label: gains[label])
-    listening = [label for label, gain in gains.items() if gain >= _HEARD_DB]
-    if not listening:
+    heard = [one for one in check.octaves() if gains.get(one.label, 0.0) >= _HEARD_DB]
+    if not heard:
         return f"It hardly listens to the motion (at most {gains[most]:.1f} dB closer than when told to stand still)."
     return (
-        f"It listens to the motion: told to stand still it is up to {gains[most]:.1f} dB further off ({most} s; "
-        f"{_HEARD_DB:g} dB or more for {', '.join(listening)} s)."
+        f"It listens to the motion from {heard[0].from_s:g} to {heard[-1].to_s:g} s ahead: told to stand still it is "
+        f"up to {gains[most]:.1f} dB further off (at {most} s)."
     )
 
 
@@ -108,7 +108,7 @@ def _stop_words(facts: PlannerFacts) -> str:
     longest = sorted(by_kind, key=lambda kind: -by_kind[kind])[:3]
     examples = {span.kind: span.message.partition(": ")[2] for span in reversed(stops)}
     reasons = [examples[kind].partition(";")[0] for kind in longest]
-    more = f"; and {len(by_kind) - 3} more reasons" if len(by_kind) > 3 else ""
+    more = f"; {len(by_kind) - 3} more below" if len(by_kind) > 3 else ""
     held = sum(by_kind.values())
     return f"It held the robot still for {held:.1f} s in all ({'; '.join(reasons)}{more})."
 

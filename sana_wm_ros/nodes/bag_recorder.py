@@ -48,14 +48,20 @@ class BagRecorder:
             self._writer.close()
 
     def listen(self, node: Node, topic: str, msgtype: str) -> None:
-        """Write everything that is published on a topic from now on."""
+        """Write everything that is published on a topic once the recording plays.
+
+        Before that its clock stands at zero, and a message of that time would make the bag half a century long.
+        """
         kind = message_class(msgtype)
         if kind is None:
             raise ImportError(f"{msgtype} is not installed: {topic} cannot be recorded")
         self.announce(topic, msgtype)
-        node.create_subscription(
-            kind, topic, lambda data: self.write(topic, self._now_ns(), data), 50, raw=True
-        )
+
+        def file(data: bytes) -> None:
+            if (now_ns := self._now_ns()) > 0:
+                self.write(topic, now_ns, data)
+
+        node.create_subscription(kind, topic, file, 50, raw=True)
 
     def announce(self, topic: str, msgtype: str) -> None:
         """Make a place for a topic, so that it is in the bag even if nothing comes."""

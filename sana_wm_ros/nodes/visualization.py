@@ -44,7 +44,7 @@ class ImaginedWay:
 
 def ways(result: PlanResult) -> list[ImaginedWay]:
     """All candidates, the best first; those that stayed in the race as far as they got."""
-    if result.futures is None or result.costs_N is None:
+    if result.proposed is None or result.futures is None or result.costs_N is None:
         return []
     found: dict[int, ImaginedWay] = {}
     parts = [(result.futures, np.arange(len(result.futures.candidates)))]
@@ -55,8 +55,8 @@ def ways(result: PlanResult) -> list[ImaginedWay]:
         for place, row in enumerate(rows):
             found[int(row)] = ImaginedWay(
                 row=int(row),
-                origin=futures.candidates.origins[place],
-                poses_F3=futures.candidates.poses_NF3[place],
+                origin=result.proposed.origins[row],
+                poses_F3=result.proposed.poses_NF3[row],
                 contact_F=contact_NF[place],
                 cost=float(result.costs_N[row]),
             )

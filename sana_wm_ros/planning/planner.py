@@ -135,6 +135,7 @@ class Planner:
             deadline_s,
             plan=plan,
             reason=reason,
+            proposed=candidates,
             futures=futures(first.candidates, first.rollout),
             costs_N=costs,
             horizons_N=horizons,

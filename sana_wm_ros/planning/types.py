@@ -133,8 +133,8 @@ class Plan:
 class PlanResult:
     """What one planning cycle came to: a plan or the reason why there is none, and all that was imagined.
 
-    futures holds all N candidates as far as all were imagined (the first round), ``finalists`` the survivors
-    as far as they got; ``finalist_index`` are their rows among the N, ``best`` is the row of the plan.
+    proposed holds all N candidates whole, futures as far as all were imagined (the first round), ``finalists``
+    the survivors as far as they got; ``finalist_index`` are their rows among the N, ``best`` is the row of the plan.
     costs_N and shares (a critic's name to its weighted cost of every candidate, shape (N,)) are each
     candidate's latest, at the horizon in ``horizons_N`` (seconds); a cost is inf where what was imagined
     was not finite.
@@ -143,6 +143,7 @@ class PlanResult:
 
     plan: Plan | None
     reason: str
+    proposed: Candidates | None = None
     futures: Futures | None = None
     costs_N: FloatArray | None = None
     horizons_N: FloatArray | None = None
