@@ -44,8 +44,9 @@ class ImaginedWay:
 
 def ways(result: PlanResult) -> list[ImaginedWay]:
     """All candidates, the best first; those that stayed in the race as far as they got."""
-    if result.proposed is None or result.futures is None or result.costs_N is None:
+    if result.futures is None or result.costs_N is None:
         return []
+    proposed = result.futures.proposed or result.futures.candidates
     found: dict[int, ImaginedWay] = {}
     parts = [(result.futures, np.arange(len(result.futures.candidates)))]
     if result.finalists is not None and result.finalist_index is not None:
@@ -55,8 +56,8 @@ def ways(result: PlanResult) -> list[ImaginedWay]:
         for place, row in enumerate(rows):
             found[int(row)] = ImaginedWay(
                 row=int(row),
-                origin=result.proposed.origins[row],
-                poses_F3=result.proposed.poses_NF3[row],
+                origin=proposed.origins[row],
+                poses_F3=proposed.poses_NF3[row],
                 contact_F=contact_NF[place],
                 cost=float(result.costs_N[row]),
             )

@@ -22,7 +22,7 @@ from sana_wm_ros.world_model.protocol import Batch, Rollout
 
 Index = NDArray[np.int64]
 Score = Callable[[Candidates, Rollout], tuple[FloatArray, dict[str, FloatArray]]]
-"""Costs (N,) and shares of candidates and what was imagined for them, both F frames long, all finite."""
+"""Costs (N,) and shares of candidates (whole) and what was imagined of them (F frames), all finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,6 @@ class Round:
 
     horizon_s: float
     index_N: Index
-    candidates: Candidates
     rollout: Rollout
     costs_N: FloatArray
     shares: dict[str, FloatArray]
@@ -156,26 +155,18 @@ def _select(rollout: Rollout, index_N: torch.Tensor) -> Rollout:
 
 
 def _score(candidates: Candidates, alive: Index, rollout: Rollout, frames: int, score: Score) -> Round:
-    chosen = candidates.select(alive)
-    shown = Candidates(
-        times_F=chosen.times_F[:frames],
-        poses_NF3=chosen.poses_NF3[:, :frames],
-        twists_NF3=chosen.twists_NF3[:, :frames],
-        origins=chosen.origins,
-    )
     finite = finite_rows(rollout)
     costs = np.full(len(alive), np.inf)
     shares: dict[str, FloatArray] = {}
     if finite.any():
         rows = np.flatnonzero(finite)
-        costs[rows], found = score(shown.select(rows), _select(rollout, torch.from_numpy(rows)))
+        costs[rows], found = score(candidates.select(alive[rows]), _select(rollout, torch.from_numpy(rows)))
         for name, share in found.items():
             shares[name] = np.full(len(alive), np.nan)
             shares[name][rows] = share
     return Round(
-        horizon_s=float(shown.times_F[-1]),
+        horizon_s=float(candidates.times_F[frames - 1]),
         index_N=alive,
-        candidates=shown,
         rollout=rollout,
         costs_N=costs,
         shares=shares,

@@ -98,8 +98,15 @@ class Planner:
         cameras = camera_poses(candidates.poses_NF3, self._T_base_camera_44)
         watch.lap("propose")
 
-        def futures(candidates: Candidates, rollout: Rollout) -> Futures:
-            return Futures(start=start, candidates=candidates, rollout=rollout, goal=goal, robot=self.robot)
+        def futures(some: Candidates, rollout: Rollout) -> Futures:
+            return Futures(
+                start=start,
+                candidates=some.first(rollout.collision_NF.shape[1]),
+                rollout=rollout,
+                goal=goal,
+                robot=self.robot,
+                proposed=some,
+            )
 
         try:
             found = search(
@@ -135,11 +142,10 @@ class Planner:
             deadline_s,
             plan=plan,
             reason=reason,
-            proposed=candidates,
-            futures=futures(first.candidates, first.rollout),
+            futures=futures(candidates, first.rollout),
             costs_N=costs,
             horizons_N=horizons,
-            finalists=futures(last.candidates, last.rollout),
+            finalists=futures(candidates.select(last.index_N), last.rollout),
             finalist_index=last.index_N,
             best=best,
             shares=shares,

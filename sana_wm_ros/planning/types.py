@@ -93,16 +93,30 @@ class Candidates:
             origins=tuple(self.origins[i] for i in index_N),
         )
 
+    def first(self, frames: int) -> Candidates:
+        """The same candidates up to a frame."""
+        return Candidates(
+            times_F=self.times_F[:frames],
+            poses_NF3=self.poses_NF3[:, :frames],
+            twists_NF3=self.twists_NF3[:, :frames],
+            origins=self.origins,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Futures:
-    """All that a critic may look at: the first F frames of candidates, and what was imagined for them."""
+    """All that a critic may look at: the first F frames of candidates, and what was imagined for them.
+
+    proposed: the same candidates to the end of their commands, most of which lies beyond the F frames while
+    time is short (None: they end with the F frames).
+    """
 
     start: RobotState
     candidates: Candidates
     rollout: Rollout
     goal: Goal | None
     robot: Robot
+    proposed: Candidates | None = None
 
 
 class Critic(Protocol):
@@ -133,7 +147,7 @@ class Plan:
 class PlanResult:
     """What one planning cycle came to: a plan or the reason why there is none, and all that was imagined.
 
-    proposed holds all N candidates whole, futures as far as all were imagined (the first round), ``finalists``
+    futures holds all N candidates as far as all were imagined (the first round), ``finalists``
     the survivors as far as they got; ``finalist_index`` are their rows among the N, ``best`` is the row of the plan.
     costs_N and shares (a critic's name to its weighted cost of every candidate, shape (N,)) are each
     candidate's latest, at the horizon in ``horizons_N`` (seconds); a cost is inf where what was imagined
@@ -143,7 +157,6 @@ class PlanResult:
 
     plan: Plan | None
     reason: str
-    proposed: Candidates | None = None
     futures: Futures | None = None
     costs_N: FloatArray | None = None
     horizons_N: FloatArray | None = None

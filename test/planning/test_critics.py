@@ -1,5 +1,7 @@
 """Each critic's cost, worked out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,16 @@ def test_progress_stops_where_contact_is_certain(kit):
     # stays at 0.6 m from the second frame on: (.8 + .6 + .6 + .6) / 4
     futures = kit.futures(AHEAD, goal=GOAL, collision=[0.0, 1.0, 0.0, 0.0])
     assert Progress(contact=PLAIN).score(futures) == pytest.approx([0.65])
+
+
+def test_commands_beyond_what_was_imagined_count_as_free(kit):
+    # Imagined are x = 0.2 and 0.4, the second with contact 0.5; the commands go on to 0.6 and 0.8.
+    whole = kit.futures(AHEAD, goal=GOAL)
+    seen = kit.futures([AHEAD[0][:2]], goal=GOAL, collision=[0.0, 0.5])
+    futures = dataclasses.replace(seen, proposed=whole.candidates)
+    assert GoalPose(contact=PLAIN).score(futures) == pytest.approx([0.5 * 0.6 + 0.5 * 0.2])
+    # expected distances .8, .6, then half stays .6 away and half is .4, .2 away
+    assert Progress(contact=PLAIN).score(futures) == pytest.approx([(0.8 + 0.6 + 0.5 + 0.4) / 4])
 
 
 def test_without_a_goal_nothing_is_asked_for(kit):

@@ -105,7 +105,7 @@ def test_a_longer_look_replaces_a_shorter_one_and_the_dropped_stand_behind(kit):
     def turned(some, rollout):
         # At 8 s low rows are better; later high rows are.
         rows = np.arange(len(some), dtype=float)
-        return (rows if len(some.times_F) == 16 else -rows), {}
+        return (rows if rollout.collision_NF.shape[1] == 16 else -rows), {}
 
     found = run(kit, kit.DiscWorld(), score=turned)
     # rounds: 0-7 -> keep 0-3; of these the high ones 2, 3 stay; between them 3 is better.

@@ -82,6 +82,15 @@ def test_the_result_holds_what_was_imagined(kit):
     assert set(result.timings_s) == {"propose", "imagine", "score", "validate"}
 
 
+def test_a_machine_that_imagines_one_second_still_goes_towards_the_goal(kit):
+    # All candidates share the first 0.9 s, so within the second that is imagined they are all alike.
+    clock = kit.FakeClock()
+    world = kit.DiscWorld(clock=clock, seconds_per_frame=0.05)
+    result = planner(world, clock).plan(world, kit.state(), GOAL, 1.0, np.random.default_rng(0), commit_s=0.9)
+    assert result.horizon_s == 1.0
+    assert np.hypot(*(result.plan.poses_F3[-1, :2] - [GOAL.x_m, GOAL.y_m])) < GOAL.tolerance_m
+
+
 def test_one_seed_gives_one_plan(kit):
     world = kit.DiscWorld(discs=WALL)
     make = lambda seed: planner(world).plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(seed)).plan  # noqa: E731

@@ -41,8 +41,14 @@ class ContactModel:
         return torch.cumprod(1 - self.hazard(futures), dim=1)
 
     def expected(self, futures: Futures, value_NF: Tensor) -> Tensor:
-        """Expectation (N, F) of a value of the pose, for a robot that stays where it touches something."""
+        """Expectation (N, F) of a value of the pose, for a robot that stays where it touches something.
+
+        Values of further frames than were imagined take the way there to be free: not to know is no reason
+        to stay, and the next plan will know more.
+        """
         survival = self.survival(futures)
+        beyond = value_NF.shape[1] - survival.shape[1]
+        survival = torch.cat([survival, survival[:, -1:].expand(-1, beyond)], dim=1)
         before = torch.cat([torch.ones_like(survival[:, :1]), survival[:, :-1]], dim=1)
         stopped = torch.cumsum((before - survival) * value_NF, dim=1)
         return stopped + survival * value_NF
@@ -80,9 +86,9 @@ def ahead_clearance(futures: Futures) -> Tensor:
 
 
 def goal_distance(futures: Futures) -> Tensor:
-    """Metres (N, F) from each pose that the commands ask for to the goal."""
+    """Metres (N, F) to the goal from each pose that the commands ask for, to the end of the commands."""
     assert futures.goal is not None
-    poses = like_rollout(futures, futures.candidates.poses_NF3)
+    poses = like_rollout(futures, (futures.proposed or futures.candidates).poses_NF3)
     return torch.hypot(poses[..., 0] - futures.goal.x_m, poses[..., 1] - futures.goal.y_m)
 
 

@@ -10,7 +10,7 @@ from sana_wm_ros.planning.types import Futures
 
 
 class GoalPose:
-    """Expected distance in metres between the goal and where the robot is at the end of the horizon.
+    """Expected distance in metres between the goal and where the robot is at the end of its commands.
 
     A robot that touches something is expected to stay there, so a way through a wall ends at the wall.
     A goal with a yaw adds ``heading_m_per_rad`` times the final error, fading with exp(-distance / 1 m).
@@ -34,6 +34,7 @@ class GoalPose:
         cost = self.contact.expected(futures, distance_NF)[:, -1]
         if futures.goal.yaw_rad is None:
             return cost
-        yaw = like_rollout(futures, futures.candidates.poses_NF3[:, -1, 2]) - futures.goal.yaw_rad
+        proposed = futures.proposed or futures.candidates
+        yaw = like_rollout(futures, proposed.poses_NF3[:, -1, 2]) - futures.goal.yaw_rad
         error = torch.atan2(torch.sin(yaw), torch.cos(yaw)).abs()
         return cost + self.heading_m_per_rad * error * torch.exp(-distance_NF[:, -1])

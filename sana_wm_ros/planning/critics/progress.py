@@ -1,4 +1,4 @@
-"""How soon a future gets near the goal: the mean of the remaining way over the horizon."""
+"""How soon a future gets near the goal: the mean of the remaining way over all its commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sana_wm_ros.planning.types import Futures
 
 
 class Progress:
-    """Mean over the horizon of the expected distance to the goal, as a share of the distance at the start.
+    """Mean over the commands of the expected distance to the goal, as a share of the distance at the start.
 
     Standing still costs 1, arriving half way through at constant speed 0.25. A robot that touches something
     is expected to stay there. Distances at the start below the goal's tolerance count as that.
