@@ -16,6 +16,9 @@ ARGS ?=
 BIN := $(VENV)/bin
 MODULES := sana_wm_ros test scripts setup.py $(wildcard launch)
 
+# Threads of OpenMP that wait must not spin: on a machine where anything else runs, spinning costs ten times the work.
+export OMP_WAIT_POLICY := PASSIVE
+
 # One thread per library and process: the tests run side by side, and small matrices do not gain from more.
 THREADS := OMP_NUM_THREADS=1
 

@@ -48,6 +48,7 @@ def generate_launch_description() -> LaunchDescription:
     planner = Node(
         package="sana_wm_ros",
         executable="planner_node",
+        additional_env={"OMP_WAIT_POLICY": "PASSIVE"},  # threads that spin starve everything else on a robot
         name="sana_wm_planner",
         namespace=LaunchConfiguration("namespace"),
         parameters=[

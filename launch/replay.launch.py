@@ -63,6 +63,7 @@ def _nodes(context: LaunchContext) -> list[Node | RegisterEventHandler]:
     planner = Node(
         package="sana_wm_ros",
         executable="planner_node",
+        additional_env={"OMP_WAIT_POLICY": "PASSIVE"},  # threads that spin starve everything else on a robot
         name="sana_wm_planner",
         namespace=value("namespace"),
         parameters=[value("params_file"), parameters],

@@ -279,7 +279,10 @@ def _planner(options: ReplayOptions, facts: BagFacts) -> Iterator[subprocess.Pop
     """The planner's process; ended in good order, as a robot's operator would."""
     with (options.out / "planner.log").open("wb") as log:
         process = subprocess.Popen(
-            planner_command(options, facts), stdout=log, stderr=log, env=dict(os.environ)
+            planner_command(options, facts),
+            stdout=log,
+            stderr=log,
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # see planner.launch.py
         )
         try:
             yield process
