@@ -96,7 +96,7 @@ def record_sim(
                     record_bag(path, seed, bag_config)
                 bar.advance(task)
             said = f"{out}: {episodes} {'bag' if episodes == 1 else 'bags'}"
-    console.print(said)
+    console.print(said, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -186,7 +186,7 @@ def test_a_publisher_that_cannot_be_heard_is_told_in_plain_words(
         said += capfd.readouterr().err
         return "cannot be heard" in said and "gets nothing" in said
 
-    rig.wait_until(told, "plain words about both")
+    rig.wait_until(told, "plain words about both", timeout_s=60.0)
     assert "best effort" in said and "late joiners" in said
 
 
