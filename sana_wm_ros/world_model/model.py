@@ -186,15 +186,19 @@ class NavigationBatch:
             before_B44=relative_to(self.anchor_44, self.last_poses_N44),
             intrinsics_B4=self.intrinsics_4.expand(self.size, 4),
         )
-        state, start, parts = self.state, 0, []
+        state, start, rollout = self.state, 0, None
         for chunks in model.pieces(poses.shape[1], IMAGINE_FRAMES if steps == 1 else config.chunk_frames):
             stop = start + sum(chunks)
             noise = shared_noise(stop - start, model.spec.latent_shape, state.next_frame, generator)
             noise = noise.to(model.device).expand(self.size, -1, -1, -1, -1)
             state, part = self._imagine_segment(noise, track.slice(start, stop), state, chunks, steps)
-            parts.append(part)
+            # Room for all of it once: pieces that are kept until the end leave holes in the heap.
+            rollout = room_like(part, poses.shape[1]) if rollout is None else rollout
+            for name, value in vars(part).items():
+                getattr(rollout, name)[:, start:stop] = value
             start = stop
-        return replace(self, state=state, last_poses_N44=poses[:, -1]), Rollout.cat(parts)
+        assert rollout is not None
+        return replace(self, state=state, last_poses_N44=poses[:, -1]), rollout
 
     def _imagine_segment(
         self, noise: Tensor, track: CameraTrack, state: ModelState, chunks: tuple[int, ...], steps: int
@@ -230,3 +234,13 @@ class NavigationBatch:
             size=len(index_N),
             last_poses_N44=self.last_poses_N44[index_N],
         )
+
+
+def room_like(part: Rollout, frames: int) -> Rollout:
+    """An unfilled rollout of the kind and the candidates of ``part``, ``frames`` long."""
+    return Rollout(
+        **{
+            name: value.new_empty(value.shape[0], frames, *value.shape[2:])
+            for name, value in vars(part).items()
+        }
+    )
