@@ -105,10 +105,10 @@ def losses(
     for name, value in parts.items():
         total = total + getattr(objective, name) * value
     blind = future * (sigma >= 1.0)
-    numbers = {name: float(value.detach()) for name, value in parts.items()} | {
-        "latent": float(latent.detach()),
-        "blind_error": float(((squared.mean(2) * blind).sum() / blind.sum().clamp_min(1.0)).detach()),
-    }
+    numbers = {name: float(value.detach()) for name, value in parts.items()}
+    numbers["latent"] = float(latent.detach())
+    if blind.any():  # a batch of one long clip may have no blind frame; zero would flatter the mean
+        numbers["blind_error"] = float(((squared.mean(2) * blind).sum() / blind.sum()).detach())
     return total, numbers
 
 

@@ -101,22 +101,22 @@ class WorldModelTrainer:
     def run(self, on_step: Callable[[WorldModelTrainer, dict[str, float]], None] | None = None) -> None:
         """Train to the end of the schedule, saving now and then and at the end."""
         logged = saved = last = self.clock()
-        sums: dict[str, float] = {}
-        count, frames = 0, self.frames
+        seen: dict[str, list[float]] = {}
+        frames = self.frames
         while self.schedule.progress(self.step, self.elapsed_s) < 1.0:
             values = self.train_step()
             now = self.clock()
             self.elapsed_s, last = self.elapsed_s + now - last, now
-            count += 1
-            sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
+            for name, value in values.items():
+                seen.setdefault(name, []).append(value)
             if on_step is not None:
                 on_step(self, values)
             if now - logged >= self.training.log_every_s:
-                means = {name: value / count for name, value in sums.items()}
+                means = {name: sum(numbers) / len(numbers) for name, numbers in seen.items()}
                 speed = (self.frames - frames) / max(now - logged, 1e-9)
                 more = {"frames_per_s": speed, "minutes": self.elapsed_s / 60, "skipped": self.guard.total}
                 self.folder.log(self.step, means | more)
-                logged, sums, count, frames = now, {}, 0, self.frames
+                logged, seen, frames = now, {}, self.frames
             if now - saved >= self.training.save_every_s:
                 self.save()
                 saved = now
