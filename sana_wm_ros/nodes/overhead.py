@@ -91,8 +91,9 @@ def measure_overhead(
     finally:
         camera.terminate()
         camera.wait()
+        executor.shutdown(timeout_sec=2.0)  # first: it must not gather what the node takes down
+        spinner.join(timeout=2.0)
         node.close()
-        executor.shutdown(timeout_sec=2.0)
         node.destroy_node()
         context.try_shutdown()
         sys.setswitchinterval(switch_s)

@@ -136,7 +136,7 @@ def main(args: list[str] | None = None) -> int:
     executor.add_node(node)
     failures: list[Exception] = []
     spinner = threading.Thread(
-        target=_spin, args=(node, executor, ended, failures), name="executor", daemon=True
+        target=spin, args=(node, executor, ended, failures), name="executor", daemon=True
     )
     spinner.start()
     if node.server.autostart:
@@ -152,7 +152,7 @@ def main(args: list[str] | None = None) -> int:
     return 1 if len(failures) >= _MAX_FAILURES else 0
 
 
-def _spin(
+def spin(
     node: PlannerNode, executor: MultiThreadedExecutor, ended: threading.Event, failures: list[Exception]
 ) -> None:
     """Serve callbacks. What rclpy raises, now and then while entities are destroyed, does not end the node.

@@ -76,7 +76,7 @@ def start_node(ros: object, model_folder: Path) -> Iterator[MakeNode]:
     from rclpy.executors import MultiThreadedExecutor
     from rclpy.parameter import Parameter
 
-    from sana_wm_ros.nodes.planner_node import PlannerNode
+    from sana_wm_ros.nodes.planner_node import PlannerNode, spin
 
     running = []
 
@@ -88,18 +88,20 @@ def start_node(ros: object, model_folder: Path) -> Iterator[MakeNode]:
         node = PlannerNode(load_model=load_model, context=ros, parameter_overrides=overrides)
         executor = MultiThreadedExecutor(4, context=ros)
         executor.add_node(node)
-        spinner = threading.Thread(target=executor.spin, daemon=True)
+        ended = threading.Event()
+        spinner = threading.Thread(target=spin, args=(node, executor, ended, []), daemon=True)
         spinner.start()
-        running.append((node, executor, spinner))
+        running.append((node, executor, ended, spinner))
         if active:
             assert node.autostart()
         return node
 
     yield start
-    for node, executor, spinner in running:
-        node.close()
+    for node, executor, ended, spinner in running:
+        ended.set()
         executor.shutdown(timeout_sec=2.0)
         spinner.join(timeout=5.0)
+        node.close()
         node.destroy_node()
 
 
