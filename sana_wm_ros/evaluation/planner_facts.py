@@ -71,11 +71,6 @@ class PlannerFacts:
         """Stretches in which the robot was held still, each with its reason."""
         return [span for span in self.spans if span.message.startswith("stopped")]
 
-    @property
-    def faults(self) -> list[Span]:
-        """Stretches in which a status was worse than ok."""
-        return [span for span in self.spans if span.level > 0]
-
 
 def planner_facts(recording: Recording) -> PlannerFacts:
     """Work out the facts of a recorded run from the node's own messages.

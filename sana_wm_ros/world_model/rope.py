@@ -49,8 +49,3 @@ def rotary_tables(
     t, v, u = (part // 2 for part in widths)
     tc, vc, uc = (part // 2 for part in axis_widths(width // 2))
     return table((t, v, u)), table((tc, vc, uc))
-
-
-def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Multiply interleaved channel pairs of x (..., D) by the factors (..., D/2)."""
-    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * table).flatten(-2)
