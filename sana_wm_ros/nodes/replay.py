@@ -23,7 +23,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-from sana_wm_ros.nodes.bag_facts import COMPRESSED, TF, BagFacts, read_facts
+from sana_wm_ros.evaluation.bag_facts import COMPRESSED, TF, BagFacts, read_facts
 from sana_wm_ros.nodes.bag_player import BagPlayer
 from sana_wm_ros.nodes.bag_recorder import BagRecorder
 from sana_wm_ros.nodes.replay_goals import GoalPlan, GoalSender
