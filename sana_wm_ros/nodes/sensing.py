@@ -19,11 +19,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 
-from sana_wm_ros.geometry import se2, se3
+from sana_wm_ros.geometry import se3
 from sana_wm_ros.geometry.camera import Pinhole
 from sana_wm_ros.nodes import conversions, pictures, plain_qos
 from sana_wm_ros.nodes.extrinsics import TransformSource
 from sana_wm_ros.nodes.settings import CameraSettings
+from sana_wm_ros.planning.present import present_state
 from sana_wm_ros.planning.scan import Scan
 from sana_wm_ros.planning.types import FloatArray, RobotState
 from sana_wm_ros.world_model.lens import Lens, Rectifier
@@ -32,7 +33,6 @@ from sana_wm_ros.world_model.observation_buffer import ObservationBuffer
 Message = TypeVar("Message")
 _SOURCE_SWITCH_S = 1.0  # the other image topic takes over after the first was silent for so long
 _SCAN_MAX_AGE_S = 0.5
-_MAX_EXTRAPOLATION_S = 0.3
 
 
 class Sensing:
@@ -83,12 +83,7 @@ class Sensing:
 
     def present_state(self, now_s: float) -> RobotState | None:
         """The newest odometry carried on to the present, or None while there is none."""
-        motion = self._buffer.latest_motion
-        if motion is None:
-            return None
-        ahead_s = min(max(now_s - motion.stamp_s, 0.0), _MAX_EXTRAPOLATION_S)
-        pose_3 = se2.compose(motion.pose_3, se2.exp(motion.twist_3, ahead_s))
-        return RobotState(time_s=now_s, pose_3=pose_3, twist_3=motion.twist_3)
+        return present_state(self._buffer.latest_motion, now_s)
 
     def present_scan(self, now_s: float) -> Scan | None:
         """The newest scan while it is fresh."""
