@@ -10,7 +10,7 @@ from torch import Tensor
 from sana_wm_ros.world_model.camera import CameraTrack, camera_tables
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.keyframes import Recall
-from sana_wm_ros.world_model.rope import rotary_tables
+from sana_wm_ros.world_model.rope import position_turns, rotary_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +59,13 @@ def make_segment(
     device = track.poses_BF44.device
     tables = camera_tables(track, config)
 
-    def grouped(matrix_FBS44: Tensor) -> Tensor:
-        # One 16 x 16 product per token beats four 4 x 4 ones by far: tiny ones never reach the BLAS.
-        groups = torch.eye(config.head_width // 8, device=device)
-        return (
-            torch.einsum("gh,fbsij->fbsgihj", groups, matrix_FBS44).flatten(-4, -3).flatten(-2).flatten(0, 2)
-        )
+    query, key, out = (
+        grouped(config, matrix)
+        for matrix in (tables.ray_FBS44, tables.ray_inverse_FBS44.mT, tables.ray_FBS44.mT)
+    )
+    if config.translation == "rotary":
+        place = position_turns(config, track.poses_BF44[..., :3, 3]).transpose(0, 1)[:, :, None]
+        query, key, out = query @ place, key @ place, place.mT @ out
 
     main, camera = rotary_tables(config, first_frame, frames, device)
     return Segment(
@@ -72,9 +73,18 @@ def make_segment(
         chunk_lengths=chunk_lengths,
         rope=main[:, None, :, None],
         rope_camera=camera[:, None, :, None],
-        query_NEE=grouped(tables.ray_FBS44),
-        key_NEE=grouped(tables.ray_inverse_FBS44.transpose(-1, -2)),
-        out_NEE=grouped(tables.ray_FBS44.transpose(-1, -2)),
+        query_NEE=query.flatten(0, 2),
+        key_NEE=key.flatten(0, 2),
+        out_NEE=out.flatten(0, 2),
         plucker_FBSP=tables.plucker_FBSP,
         recall=recall,
     )
+
+
+def grouped(config: TransformerConfig, matrix_44: Tensor) -> Tensor:
+    """A 4 x 4 matrix once per group of four channels of the camera half, (..., D/2, D/2).
+
+    One such product per token beats several 4 x 4 ones by far: tiny ones never reach the BLAS.
+    """
+    groups = torch.eye(config.head_width // 8, device=matrix_44.device)
+    return torch.einsum("gh,...ij->...gihj", groups, matrix_44).flatten(-4, -3).flatten(-2)
