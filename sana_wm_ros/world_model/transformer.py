@@ -189,6 +189,11 @@ class SanaTransformer(nn.Module):
             mask_B11L=None if mask is None else mask.to(weight.device),
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.x_embedder.proj.weight.device
+
     def empty_state(self, batch: int) -> ModelState:
         """The state before the first frame."""
         blocks = (cast(Block, block) for block in self.blocks)
