@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from published_fixtures import camera, caption, noise, tiny_transformer
@@ -129,7 +131,7 @@ def test_a_stream_equals_encoding_the_whole_clean_past_again(streaming: Prompted
         given = done.shape[1] - start
         x = drawn[:, start + given : start + length]
         chunks = chunks_between(0, start + length, 3)
-        for sigma, lower in zip(levels, levels[1:], strict=False):
+        for sigma, lower in pairwise(levels):
             level = torch.cat([torch.zeros(1, done.shape[1]), torch.full((1, length - given), sigma)], 1)
             flow, _, _ = model(
                 torch.cat([done, x], 1), level, path.slice(0, start + length), None, chunks, streaming.text
