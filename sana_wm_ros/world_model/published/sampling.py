@@ -54,7 +54,7 @@ class Prompted:
         texts = (self.text, self.negative) if self.guided else (self.text,)
         flows, left = [], []
         for text, state in zip(texts, states, strict=True):
-            flow, _, new = self.transformer(x_BFCHW, sigma_BF, camera, state, chunks, text)
+            flow, _, new = self.transformer(x_BFCHW, sigma_BF, camera, state, chunks, text=text)
             flows.append(flow)
             left.append(new)
         if self.guided:

@@ -95,7 +95,7 @@ def test_euler_steps_follow_the_flow(bidirectional: SanaTransformer, monkeypatch
     clean = noise(4, seed=8)
     prompted = Prompted(transformer=bidirectional, text=caption(bidirectional))
 
-    def straight(x: Tensor, sigma: Tensor, *rest: object) -> tuple[Tensor, None, None]:
+    def straight(x: Tensor, sigma: Tensor, *rest: object, text: object) -> tuple[Tensor, None, None]:
         return (x - clean) / sigma[..., None, None, None].clamp(min=1e-6), None, None
 
     monkeypatch.setattr(bidirectional, "forward", straight)
@@ -134,7 +134,12 @@ def test_a_stream_equals_encoding_the_whole_clean_past_again(streaming: Prompted
         for sigma, lower in pairwise(levels):
             level = torch.cat([torch.zeros(1, done.shape[1]), torch.full((1, length - given), sigma)], 1)
             flow, _, _ = model(
-                torch.cat([done, x], 1), level, path.slice(0, start + length), None, chunks, streaming.text
+                torch.cat([done, x], 1),
+                level,
+                path.slice(0, start + length),
+                None,
+                chunks,
+                text=streaming.text,
             )
             x = x - (sigma - lower) * flow[:, done.shape[1] :]
         done = torch.cat([done, x], 1)

@@ -41,7 +41,7 @@ def run(model: SanaTransformer, parts: list[tuple[int, ...]]) -> tuple[Tensor, M
     for chunks in parts:
         stop = start + sum(chunks)
         part = (x[:, start:stop], levels(frames)[:, start:stop], path.slice(start, stop))
-        out, _, state = model(*part, state, chunks, text)
+        out, _, state = model(*part, state, chunks, text=text)
         outs.append(out)
         start = stop
     assert state is not None
@@ -102,31 +102,33 @@ def test_without_the_causal_mask_softmax_sees_later_chunks() -> None:
     x, path = noise(7), camera(7)
     for causal in (True, False):
         model = tiny_transformer(causal_softmax=causal, depth=4, window_frames=64)
-        out, _, state = model(x, levels(7), path, None, (4, 3), caption(model))
+        out, _, state = model(x, levels(7), path, None, (4, 3), text=caption(model))
         later = x.clone()
         later[:, 6] += 1.0
-        other, _, _ = model(later, levels(7), path, None, (4, 3), caption(model))
+        other, _, _ = model(later, levels(7), path, None, (4, 3), text=caption(model))
         reaches = bool((other[:, :4] - out[:, :4]).abs().max() > 1e-4)
         assert reaches != causal
         if not causal:
             with pytest.raises(ValueError, match="one piece"):
-                model(x, levels(7), path, state, (4, 3), caption(model))
+                model(x, levels(7), path, state, (4, 3), text=caption(model))
 
 
 def test_forks_go_on_as_if_each_had_seen_the_past_itself(model: SanaTransformer) -> None:
     path, text = camera(FRAMES), caption(model)
     past, x = noise(7), noise(3, batch=3, seed=4)
-    _, _, state = model(past, torch.zeros(1, 1), path.slice(0, 7), None, (4, 3), text)
+    _, _, state = model(past, torch.zeros(1, 1), path.slice(0, 7), None, (4, 3), text=text)
     rows = path.slice(7, 10)
     rows = dataclasses.replace(
         rows,
         conditions_BF20=rows.conditions_BF20.expand(3, -1, -1),
         plucker_BPFHW=rows.plucker_BPFHW.expand(3, -1, -1, -1, -1),
     )
-    forked, _, _ = model(x, x.new_full((1, 1), 0.9), rows, state.expand(3), (3,), text)
+    forked, _, _ = model(x, x.new_full((1, 1), 0.9), rows, state.expand(3), (3,), text=text)
     for row in range(3):
-        _, _, alone = model(past, torch.zeros(1, 1), path.slice(0, 7), None, (4, 3), text)
-        out, _, _ = model(x[row : row + 1], x.new_full((1, 1), 0.9), path.slice(7, 10), alone, (3,), text)
+        _, _, alone = model(past, torch.zeros(1, 1), path.slice(0, 7), None, (4, 3), text=text)
+        out, _, _ = model(
+            x[row : row + 1], x.new_full((1, 1), 0.9), path.slice(7, 10), alone, (3,), text=text
+        )
         torch.testing.assert_close(forked[row], out[0], atol=1e-5, rtol=1e-4)
 
 
