@@ -34,7 +34,8 @@ def record_sim(
     seconds: Annotated[float, typer.Option(min=1.0, help="Length of a whole drive.")] = 60.5,
     workers: Annotated[int, typer.Option(min=1, help="Processes that record episodes; one per core.")] = 1,
     driver: Annotated[
-        str | None, typer.Option(help="tour, revisit, look_away, bump, careless or wander; none: a mix.")
+        str | None,
+        typer.Option(help="tour, revisit, look_away, spin, bump, careless or wander; none: a mix."),
     ] = None,
     drive: Annotated[Drive, typer.Option(help="What moves the robot.")] = Drive.differential,
     open_loop: Annotated[

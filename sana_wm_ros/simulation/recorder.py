@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -19,7 +20,7 @@ def record_episode(seed: int, config: DriveConfig) -> Episode:
 
     The same seed and config give the same episode, bit by bit.
     """
-    scene = draw_scene(seed, config)
+    scene = draw_scene(seed, replace(config, lens=False))
     ticks, frames, clearance = [], [], []
     last = _whole(1 + int(config.seconds * FRAME_RATE_HZ))
     hit = False

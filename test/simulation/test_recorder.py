@@ -81,7 +81,9 @@ def test_robot_does_as_commanded_until_it_hits_something() -> None:
     drive = record_episode(SEED + 2, DriveConfig(seconds=20.0, driver="tour", open_loop=True))
     assert not drive.contact_T.any()
     ideal_T3 = se2.integrate(drive.poses_T3[0], drive.commands_T3[:-1], 0.125)
-    assert np.linalg.norm(ideal_T3[:, :2] - drive.poses_T3[1:, :2], axis=1).max() < 0.1
+    way = np.linalg.norm(np.diff(ideal_T3[:, :2], axis=0), axis=1).sum()
+    off_T = np.linalg.norm(ideal_T3[:, :2] - drive.poses_T3[1:, :2], axis=1)
+    assert way > 3.0 and off_T.max() < 0.1 + 0.03 * way  # latency and lag, and slip that adds up
 
 
 def test_a_car_gets_about_without_turning_in_place() -> None:
@@ -112,7 +114,8 @@ def test_odometry_drifts_but_not_far(drives: dict[str, Episode], name: str) -> N
     turned = np.abs(np.diff(np.unwrap(drive.poses_T3[:, 2]))).sum()
     off_T3 = se2.between(drive.poses_T3, drive.odom_T3)
     np.testing.assert_allclose(off_T3[0], 0.0, atol=1e-6)
-    assert 0.0 < np.linalg.norm(off_T3[-1, :2]) < 0.05 + 0.1 * way
+    assert 0.0 < np.abs(off_T3[-1]).sum()
+    assert np.linalg.norm(off_T3[-1, :2]) < 0.05 + 0.1 * way
     assert abs(off_T3[-1, 2]) < 0.03 + 0.05 * (turned + way)
 
 
