@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as Ros2Writer
 
+from sana_wm_ros.simulation.dataset import in_processes
 from sana_wm_ros.simulation.drive import DriveConfig, Tick, draw_scene, drive, open_simulator
 from sana_wm_ros.simulation.lens import Lens
 from sana_wm_ros.simulation.messages import ImageCoding, Messages
@@ -39,6 +41,29 @@ class BagConfig:
             raise ValueError(f"no storage is called {self.storage!r}; choose one of {', '.join(STORAGES)}")
         if self.coding not in ("jpeg", "png", "raw"):
             raise ValueError(f"no image coding is called {self.coding!r}; choose jpeg, png or raw")
+
+
+def record_bags(
+    folder: Path, seeds: Iterable[int], config: BagConfig, *, name: str | None = None, workers: int = 1
+) -> Iterator[Path]:
+    """Record the bags of seeds that the folder lacks, on several processes; each path once it is whole.
+
+    ``name`` is a single bag's; otherwise bags are named by family and seed.
+    """
+    jobs = []
+    for seed in seeds:
+        path = folder / (name or f"{config.drive.family}_{seed}")
+        if config.storage == "ros1":
+            path = path.with_name(f"{path.name}.bag")
+        if path.exists():
+            yield path
+        else:
+            jobs.append((path, seed, config))
+    yield from in_processes(_record, jobs, workers)
+
+
+def _record(job: tuple[Path, int, BagConfig]) -> Path:
+    return record_bag(*job)
 
 
 def record_bag(path: Path, seed: int, config: BagConfig) -> Path:

@@ -10,6 +10,8 @@ import numpy as np
 from sana_wm_ros.simulation.drive import DriveConfig, draw_scene, drive, open_simulator
 from sana_wm_ros.training.episodes import FRAME_RATE_HZ, Episode
 
+SIMULATOR_VERSION = 2
+"""Raised whenever the same seed would give another drive."""
 FRAMES_PER_LATENT = 4
 AFTER_CONTACT_S = 2.0
 """An open-loop drive ends this long after it first hit something: pushing a wall teaches little more."""
@@ -47,6 +49,7 @@ def record_episode(seed: int, config: DriveConfig) -> Episode:
         family=config.family,
         driver=scene.driver,
         open_loop=scene.open_loop,
+        simulator=SIMULATOR_VERSION,
     )
 
 
