@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sana_wm_ros.geometry.se2 import wrap_angle
 from sana_wm_ros.planning.motion_models import max_curvature
-from sana_wm_ros.planning.types import FloatArray, Goal, Robot
+from sana_wm_ros.planning.types import FloatArray, Robot
 
 
 def braking_speed(distance: FloatArray, deceleration: float, period_s: float) -> FloatArray:
@@ -26,29 +26,32 @@ def braking_speed(distance: FloatArray, deceleration: float, period_s: float) ->
 class Pursuit:
     """Holds which via point each candidate is at.
 
-    vias_NV2 are points in ``odom``; counts_N says how many of them each candidate passes before the goal;
-    speeds_N are cruising speeds in m/s.
+    vias_NV2 are points in ``odom``; counts_N says how many of them each candidate passes before its end in
+    ends_N2; speeds_N are cruising speeds in m/s. A robot within ``arrive_m`` of its end stands, turned to
+    ``yaw_rad`` unless that is None.
     """
 
     def __init__(
         self,
         robot: Robot,
-        goal: Goal,
         vias_NV2: FloatArray,
-        counts_N: FloatArray,
+        counts_N: NDArray[np.int64],
+        ends_N2: FloatArray,
         speeds_N: FloatArray,
         period_s: float,
+        *,
+        arrive_m: float,
+        yaw_rad: float | None,
     ) -> None:
         size = len(vias_NV2)
-        goals = np.broadcast_to(np.array([goal.x_m, goal.y_m]), (size, 1, 2))
-        self._points_NV2 = np.concatenate([vias_NV2, goals], axis=1)
-        self._counts_N = np.asarray(counts_N, dtype=np.int64)
+        self._points_NV2 = np.concatenate([vias_NV2, ends_N2[:, None]], axis=1)
+        self._counts_N = counts_N
         self._speeds_N, self._period_s = speeds_N, period_s
-        self._robot, self._goal = robot, goal
+        self._robot, self._yaw_rad = robot, yaw_rad
         self._stage_N = np.zeros(size, dtype=np.int64)
         self._arrived_N = np.zeros(size, dtype=bool)
         self._near_m = max(0.3, robot.max_speed_mps * period_s)
-        self._arrive_m = min(0.15, 0.5 * goal.tolerance_m)
+        self._arrive_m = arrive_m
 
     def command(self, poses_N3: FloatArray, active_N: NDArray[np.bool_]) -> FloatArray:
         """Wanted twists (N, 3) at poses (N, 3); only ``active_N`` candidates move on to their next point."""
@@ -105,7 +108,7 @@ class Pursuit:
 
     def _at_goal(self, poses_N3: FloatArray) -> FloatArray:
         wanted = np.zeros_like(poses_N3)
-        if self._goal.yaw_rad is not None and self._robot.drive != "ackermann":
-            error = wrap_angle(self._goal.yaw_rad - poses_N3[:, 2])
+        if self._yaw_rad is not None and self._robot.drive != "ackermann":
+            error = wrap_angle(self._yaw_rad - poses_N3[:, 2])
             wanted[:, 2] = np.where(np.abs(error) > 0.02, self._turn(error), 0.0)
         return wanted
