@@ -132,7 +132,7 @@ class FreeSpace:
             return
         cell = self.settings.cell_m
         mask = np.zeros((self._size, self._size), dtype=np.uint8)
-        centres = np.rint((points_P2 / cell - self._corner - 0.5)).astype(np.int64)
+        centres = np.rint(points_P2 / cell - self._corner - 0.5).astype(np.int64)
         near = ((centres >= 0) & (centres < self._size)).all(axis=1)
         mask[centres[near, 0], centres[near, 1]] = 1
         reach = max(1, round(self._radius_m / cell))

@@ -14,11 +14,12 @@ from sana_wm_ros.planning.types import FloatArray, Futures, Goal, RobotState
 _TRAIL_APART_M = 0.1
 _TRAIL_POINTS = 3000
 _PLACES = 400
+_JUMP_M, _FASTEST_MPS = 1.0, 5.0
 _PLACE_APART = (0.3, 0.5)  # metres and radians from the last one that was kept
 
 
 class Memory:
-    """Of one robot, in one ``odom`` frame; ``clear`` when that frame jumps."""
+    """Of one robot, in one ``odom`` frame."""
 
     def __init__(self, radius_m: float, settings: FreeSpaceSettings | None = None) -> None:
         self.free_space = FreeSpace(radius_m, settings)
@@ -31,6 +32,7 @@ class Memory:
         self._trail: list[FloatArray] = []
         self._places: list[Tensor] = []
         self._place_pose_3: FloatArray | None = None
+        self._last: RobotState | None = None
 
     @property
     def trail_P3(self) -> FloatArray:
@@ -51,7 +53,13 @@ class Memory:
         del self._trail[:-_TRAIL_POINTS]
 
     def arrive(self, start: RobotState) -> None:
-        """A plan begins here."""
+        """A plan begins here. A clock that went back, or a pose too far to have driven there, clears it all."""
+        if self._last is not None:
+            passed_s = start.time_s - self._last.time_s
+            moved_m = float(np.hypot(*(start.pose_3[:2] - self._last.pose_3[:2])))
+            if passed_s < 0 or moved_m > _JUMP_M + _FASTEST_MPS * passed_s:
+                self.clear()
+        self._last = start
         self.been(start.pose_3[None])
         self.free_space.follow(start.pose_3[:2], start.time_s)
         self.free_space.add_trail(self.trail_P3[:, :2])

@@ -14,6 +14,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from sana_wm_ros.geometry import se3
 from sana_wm_ros.geometry.camera import camera_poses
 from sana_wm_ros.planning.critic_manager import BadCritic, CriticManager
 from sana_wm_ros.planning.draws import alike, judged
@@ -65,7 +66,7 @@ class PlannerSettings:
 class Planner:
     """Plans for one robot with one camera, mounted at ``T_base_camera_44`` (optical axes).
 
-    ``memory`` holds what earlier plans left; ``clear`` it when the odometry frame jumps.
+    ``memory`` holds what earlier plans left.
     """
 
     def __init__(
@@ -169,6 +170,11 @@ class Planner:
             draws=cycle.draws,
             trust_s=trust_s,
         )
+
+    def saw(self, camera_poses_T44: FloatArray) -> None:
+        """The camera was at these poses, in order of time: where the robot has been, it may go again."""
+        base_T44 = camera_poses_T44 @ se3.inverse(self._T_base_camera_44)
+        self.memory.been(se3.to_planar(base_T44))
 
     def _leads(
         self,
