@@ -39,7 +39,9 @@ def judged(costs_DN: list[FloatArray], shares_D: list[dict[str, FloatArray]]) ->
         if name in _BY_THE_WORST:
             share_DN = share_DN[-int(np.ceil(_WORST_SHARE * len(share_DN))) :]
         shares[name] = share_DN.mean(axis=0)
-    missing = np.mean([cost - sum(one.values()) for cost, one in zip(costs_DN, shares_D, strict=True)], axis=0)
+    missing = np.mean(
+        [cost - sum(one.values()) for cost, one in zip(costs_DN, shares_D, strict=True)], axis=0
+    )
     return Judgement(costs_N=sum(shares.values(), start=missing), shares=shares)
 
 

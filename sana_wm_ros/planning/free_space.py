@@ -19,6 +19,7 @@ from scipy.sparse.csgraph import dijkstra
 from sana_wm_ros.planning.types import FloatArray
 
 Index = NDArray[np.int64]
+Evidence = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +54,13 @@ class FreeSpace:
         self.settings = settings or FreeSpaceSettings()
         self._radius_m = radius_m
         self._size = 2 * int(np.ceil(self.settings.half_width_m / self.settings.cell_m)) + 1
-        self._free_CC = np.zeros((self._size, self._size), dtype=np.float32)
-        self._blocked_CC = np.zeros_like(self._free_CC)
+        self._free_CC: Evidence = np.zeros((self._size, self._size), dtype=np.float32)
+        self._blocked_CC: Evidence = np.zeros_like(self._free_CC)
         self._corner: Index | None = None  # of cell (0, 0), in cells from odom's origin
         self._time_s = -np.inf
         self._graph = _Graph(self._size)
+        self._from_start: tuple[FloatArray, Index] | None = None  # until the grid changes
+        self._started = -1
 
     @property
     def empty(self) -> bool:
@@ -66,11 +69,13 @@ class FreeSpace:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._from_start = None
         self._free_CC[:], self._blocked_CC[:] = 0.0, 0.0
         self._corner, self._time_s = None, -np.inf
 
     def follow(self, xy_2: FloatArray, time_s: float) -> None:
         """The robot is here now: move the grid along when it nears the rim, let old evidence fade."""
+        self._from_start = None
         here = np.floor(np.asarray(xy_2) / self.settings.cell_m).astype(np.int64)
         corner = here - self._size // 2
         if self._corner is None or time_s < self._time_s:
@@ -93,6 +98,7 @@ class FreeSpace:
         almost the same place, the one with the highest weight counts. Weights of 0 are left out.
         """
         assert self._corner is not None, "follow comes first"
+        self._from_start = None
         rows = _spread(poses_P3, weight_P, self.settings.scans, 0.4)
         if len(rows) == 0:
             return
@@ -105,7 +111,9 @@ class FreeSpace:
         x_PW = ((middle[:, :1] + window + 0.5) * cell - poses[:, :1]).astype(np.float32)
         y_PW = ((middle[:, 1:] + window + 0.5) * cell - poses[:, 1:2]).astype(np.float32)
         range_PWW = np.hypot(x_PW[:, :, None], y_PW[:, None, :])
-        bearing_PWW = np.arctan2(y_PW[:, None, :], x_PW[:, :, None]) - poses[:, 2, None, None].astype(np.float32)
+        bearing_PWW = np.arctan2(y_PW[:, None, :], x_PW[:, :, None]) - poses[:, 2, None, None].astype(
+            np.float32
+        )
         sector_PWW = np.rint(bearing_PWW * (sectors / (2 * np.pi))).astype(np.int64) % sectors
         limit_PWW = np.take_along_axis(
             clearance.astype(np.float32)[:, None, :], sector_PWW.reshape(len(rows), 1, -1), axis=2
@@ -130,6 +138,7 @@ class FreeSpace:
         """Where the robot has been: its disc was free there, beyond doubt."""
         if self._corner is None or len(points_P2) == 0:
             return
+        self._from_start = None
         cell = self.settings.cell_m
         mask = np.zeros((self._size, self._size), dtype=np.uint8)
         centres = np.rint(points_P2 / cell - self._corner - 0.5).astype(np.int64)
@@ -158,7 +167,8 @@ class FreeSpace:
             return []
         price = self._price(generator)
         start, end = self._cell(start_2), self._cell(end_2)
-        away_s, before_s = self._graph.search(price, start)
+        away_s, before_s = self._from_start = self._graph.search(price, start)
+        self._started = start
         away_e, before_e = self._graph.search(price, end)
         through = away_s + away_e
         found: list[FloatArray] = []
@@ -189,7 +199,9 @@ class FreeSpace:
         beside = cv2.dilate(unknown.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
         frontier = np.flatnonzero((free & beside & (room > self._radius_m + 0.05)).ravel())
         start = self._cell(start_2)
-        away, before = self._graph.search(self._price(None), start)
+        if self._from_start is None or self._started != start:
+            self._from_start, self._started = self._graph.search(self._price(None), start), start
+        away, before = self._from_start
         centres = self._centres(frontier)
         far = np.hypot(*(centres - start_2).T) > 0.8
         frontier, centres = frontier[far], centres[far]
@@ -232,7 +244,7 @@ class FreeSpace:
     def _centres(self, cells: Index) -> FloatArray:
         assert self._corner is not None
         at = np.stack([cells // self._size, cells % self._size], axis=-1)
-        return (at + self._corner + 0.5) * self.settings.cell_m
+        return np.asarray((at + self._corner + 0.5) * self.settings.cell_m, dtype=np.float64)
 
     def _points(self, cells: Index, start_2: FloatArray, end_2: FloatArray) -> FloatArray:
         """Cells as a smooth line from start to end."""
@@ -283,7 +295,7 @@ def _trace(before: Index, cell: int) -> Index:
     return np.array(way)
 
 
-def _moved(grid: NDArray[np.float32], by: Index) -> NDArray[np.float32]:
+def _moved(grid: Evidence, by: Index) -> Evidence:
     """The grid seen from a corner that moved; what comes in is empty."""
     size = len(grid)
     moved = np.zeros_like(grid)

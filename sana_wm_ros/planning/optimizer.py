@@ -162,6 +162,7 @@ def search(
         keep = _keep(rounds[-1].costs_N, settings)
         if len(keep) == 0:
             break
+        assert rollout is not None
         index = torch.from_numpy(keep)
         batch, rollout, alive = batch.select(index), _select(rollout, index), alive[keep]
     return Search(
@@ -181,7 +182,10 @@ def _joined(a: Round, b: Round, offset: int) -> Round:
         horizon_s=a.horizon_s,
         index_N=np.concatenate([a.index_N, b.index_N + offset]),
         rollout=Rollout(
-            **{name: torch.cat([getattr(a.rollout, name), getattr(b.rollout, name)]) for name in vars(a.rollout)}
+            **{
+                name: torch.cat([getattr(a.rollout, name), getattr(b.rollout, name)])
+                for name in vars(a.rollout)
+            }
         ),
         costs_N=np.concatenate([a.costs_N, b.costs_N]),
         shares={

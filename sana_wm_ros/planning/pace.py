@@ -80,19 +80,15 @@ def fitting_rounds(
     """
     first, last = rounds_s[0], rounds_s[-1]
     rounds = tuple(rounds_s)
-    while (
-        duration_s(
-            rounds,
-            size,
-            pace,
-            period_s=period_s,
-            keep_fraction=keep_fraction,
-            keep_least=keep_least,
-            done_s=done_s,
-        )
-        > left_s
-        and first / 2 >= max(least_s, done_s)
-    ):
+    while duration_s(
+        rounds,
+        size,
+        pace,
+        period_s=period_s,
+        keep_fraction=keep_fraction,
+        keep_least=keep_least,
+        done_s=done_s,
+    ) > left_s and first / 2 >= max(least_s, done_s):
         first /= 2
         rounds = doubling(first, last)
     return rounds

@@ -145,9 +145,7 @@ def _recipes(
     if previous is not None:
         recipes.append(Recipe(origin="last plan", open_F3=stand_F3, speed_mps=fast))
     for way in ways[: counts["ways"]]:
-        recipes.append(
-            Recipe(origin="imagined way", open_F3=stand_F3, vias_V2=along(way), speed_mps=fast)
-        )
+        recipes.append(Recipe(origin="imagined way", open_F3=stand_F3, vias_V2=along(way), speed_mps=fast))
     for way in openings[: counts["openings"]]:
         end = None if isinstance(goal, Goal) else way[-1]
         recipes.append(

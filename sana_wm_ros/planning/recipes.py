@@ -5,19 +5,21 @@ Dimension letters: N candidates, F latent frames, V via points, M points of a wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sana_wm_ros.geometry import se2
-from sana_wm_ros.planning.motion_models import roll_out
+from sana_wm_ros.planning.motion_models import Command, roll_out
 from sana_wm_ros.planning.pursuit import Pursuit
-from sana_wm_ros.planning.tracking import Gains, plan_period_s, reference, track
+from sana_wm_ros.planning.tracking import Gains, plan_period_s, references, track
 from sana_wm_ros.planning.types import Candidates, FloatArray, Goal, PlaceGoal, Plan, Robot, RobotState
 
 # At two commands per second feedback must be gentler than the follower's at twenty.
 _CARRY_ON_GAINS = Gains(along=0.8, across=2.0, heading=1.0)
+_FEEDBACK_FRAMES = 16
 _VIA_APART_M = 0.45
 _MAX_VIAS = 48
 
@@ -93,55 +95,66 @@ def _commander(
     commitment: Commitment,
     frames: int,
     period: float,
-) -> Callable[[int, FloatArray, FloatArray], FloatArray]:
-    size, previous = len(recipes), commitment.previous
-    open_NF3 = np.stack([recipe.open_F3 for recipe in recipes])
-    until_N = np.array([recipe.until for recipe in recipes])
-    carries_on_N = np.array([recipe.origin == "last plan" for recipe in recipes])
+) -> Command:
+    committed = min(frames, commitment.frames(period))
     commits_N = np.array([recipe.commits for recipe in recipes])
-    committed = commitment.frames(period)
-    elapsed_s = 0.0 if previous is None else start.time_s - previous.start.time_s
-    carried = 0
-    if previous is not None:
-        carried = int((previous.times_F[-1] - elapsed_s) / plan_period_s(previous) + 1e-9)
-    goes_on_N, pursuit = _pursuit(robot, goal, recipes, period)
-
-    def carry_on(k: int, poses_N3: FloatArray) -> FloatArray:
-        assert previous is not None
-        here = reference(previous, elapsed_s + k * period)
-        there = reference(previous, elapsed_s + (k + 1) * period)
-        twist = se2.log(se2.between(here, there)) / period
-        return track(
-            robot,
-            poses_N3,
-            np.broadcast_to(here, poses_N3.shape),
-            np.broadcast_to(twist, poses_N3.shape),
-            _CARRY_ON_GAINS,
-        )
-
-    def command(k: int, poses_N3: FloatArray, twists_N3: FloatArray) -> FloatArray:
+    own_F3N = np.zeros((frames, 3, len(recipes)))
+    own_FN = np.zeros((frames, len(recipes)), dtype=bool)
+    for n, recipe in enumerate(recipes):
         # A primitive that waits for a commitment to end begins at its own beginning.
-        own = np.where(commits_N, k - committed, k)
-        over_N = (own >= until_N) & ~(carries_on_N & (k < carried))
-        wanted = open_NF3[np.arange(size), np.clip(own, 0, frames - 1)]
-        wanted = np.where((own < until_N)[:, None], wanted, 0.0)
-        if pursuit is not None:
-            pursuing_N = over_N & goes_on_N
-            wanted = np.where(pursuing_N[:, None], pursuit.command(poses_N3, pursuing_N), wanted)
-        if k < committed:
-            wanted = np.where(commits_N[:, None], 0.0, wanted)
-        if previous is not None and k < carried:
-            follows_N = carries_on_N | (commits_N & (k < committed))
-            if follows_N.any():
-                wanted = np.where(follows_N[:, None], carry_on(k, poses_N3), wanted)
+        begin = committed if recipe.commits else 0
+        own_FN[:begin, n] = True
+        end = min(frames, begin + recipe.until)
+        own_F3N[begin:end, :, n] = recipe.open_F3[: end - begin]
+        own_FN[begin:end, n] = True
+    carried = _Carried(commitment.previous, start, frames, period)
+    last_plan_N = np.array([recipe.origin == "last plan" for recipe in recipes])
+    carries_FN = np.zeros_like(own_FN)
+    carries_FN[: carried.frames, last_plan_N] = True
+    carries_FN[: min(committed, carried.frames), commits_N] = True
+    goes_on_N, pursuit = _pursuit(robot, goal, recipes, period)
+    pursues_FN = ~own_FN & ~carries_FN & goes_on_N
+    followed = [np.flatnonzero(row) for row in carries_FN]
+    pursued = pursues_FN.any(axis=1)
+
+    def command(k: int, poses_3N: FloatArray, twists_3N: FloatArray) -> FloatArray:
+        wanted = own_F3N[k]
+        if pursuit is not None and pursued[k]:
+            wanted = np.where(pursues_FN[k], pursuit.command(poses_3N, pursues_FN[k]), wanted)
+        if len(rows := followed[k]):
+            wanted[:, rows] = carried.command(robot, k, poses_3N[:, rows])
         return wanted
 
     return command
 
 
+class _Carried:
+    """The last plan from now on: what it asks for in each frame, and the feedback that keeps a robot on it."""
+
+    def __init__(self, previous: Plan | None, start: RobotState, frames: int, period_s: float) -> None:
+        self.frames = 0
+        if previous is None:
+            return
+        elapsed_s = start.time_s - previous.start.time_s
+        left = int((previous.times_F[-1] - elapsed_s) / plan_period_s(previous) + 1e-9)
+        self.frames = max(0, min(frames, left))
+        self._poses_F3 = references(previous, elapsed_s + period_s * np.arange(self.frames + 1.0))
+        if self.frames:
+            self._twists_F3 = se2.log(se2.between(self._poses_F3[:-1], self._poses_F3[1:])) / period_s
+
+    def command(self, robot: Robot, k: int, poses_3N: FloatArray) -> FloatArray:
+        """Twists (3, N) of frame k for robots near the plan; by then they are on it, beyond _FEEDBACK_FRAMES."""
+        if k >= _FEEDBACK_FRAMES:
+            return self._twists_F3[k][:, None]
+        poses_N3 = poses_3N.T
+        here = np.broadcast_to(self._poses_F3[k], poses_N3.shape)
+        twist = np.broadcast_to(self._twists_F3[k], poses_N3.shape)
+        return track(robot, poses_N3, here, twist, _CARRY_ON_GAINS).T
+
+
 def _pursuit(
     robot: Robot, goal: Goal | PlaceGoal | None, recipes: Sequence[Recipe], period_s: float
-) -> tuple[np.ndarray, Pursuit | None]:
+) -> tuple[NDArray[np.bool_], Pursuit | None]:
     """Who goes on to an end after its own commands, and what leads them there."""
     home = np.array([goal.x_m, goal.y_m]) if isinstance(goal, Goal) else None
     ends = [recipe.end_2 if recipe.end_2 is not None else home for recipe in recipes]

@@ -122,7 +122,7 @@ def _noise(
     generator: Generator,
 ) -> FloatArray:
     """Twists (F, 3) between knots that follow an autoregressive process; none at the beginning."""
-    times = period_s * np.arange(frames)
+    times: FloatArray = period_s * np.arange(frames, dtype=np.float64)
     knots = 2 + int(times[-1] / settings.knot_s)
     scale = spread * np.array(
         [
@@ -135,4 +135,4 @@ def _noise(
     keep = settings.correlation
     for k in range(1, knots):
         values[k] = keep * values[k - 1] + np.sqrt(1 - keep**2) * generator.normal(size=3) * scale
-    return from_knots(settings.knot_s * np.arange(knots), values, times)
+    return from_knots(settings.knot_s * np.arange(knots, dtype=np.float64), values, times)

@@ -134,7 +134,8 @@ class Futures:
 
     proposed: the same candidates to the end of their commands, most of which lies beyond the F frames while
     time is short (None: they end with the F frames). goal: None while exploring. visited_ME: place embeddings
-    of where the robot has been. trust_s: the trust horizon, beyond which imagination counts less.
+    of where the robot has been. trust_s: the trust horizon, beyond which imagination counts less. shared: what
+    one critic worked out and others ask for as well.
     """
 
     start: RobotState
@@ -145,6 +146,7 @@ class Futures:
     proposed: Candidates | None = None
     visited_ME: Tensor | None = None
     trust_s: float | None = None
+    shared: dict[object, Tensor] = field(default_factory=dict, compare=False)
 
 
 class Critic(Protocol):

@@ -205,8 +205,8 @@ class WallAvoider:
     def _steer(self, state: RobotState, goal: Goal) -> FloatArray:
         stay = camera_poses(np.tile(state.pose_3, (1, 1, 1)), self._camera.T_base_camera_44)
         noise = torch.Generator().manual_seed(0)
-        _, rollout = (
-            self._sight.context.fork(1).imagine(torch.from_numpy(stay).to(torch.float32), generator=noise)
+        _, rollout = self._sight.context.fork(1).imagine(
+            torch.from_numpy(stay).to(torch.float32), generator=noise
         )
         clearance_K = rollout.clearance_NFK[0, 0].double().cpu().numpy()
         bearings_K = se2.wrap_angle(2 * np.pi * np.arange(len(clearance_K)) / len(clearance_K))

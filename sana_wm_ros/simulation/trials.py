@@ -6,6 +6,7 @@ Dimension letters: T ticks, M points of a way.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -138,7 +139,7 @@ def draw_trial(seed: int, config: TrialConfig) -> Trial | None:
             continue
         seen = bool(_visible(walls, scene, tour_T3[::4], goal_2).any())
         rooms = [scene.plan.room_of(*point) for point in way]
-        doors = sum(a != b for a, b in zip(rooms, rooms[1:], strict=False))
+        doors = sum(a != b for a, b in itertools.pairwise(rooms))
         return Trial(
             seed=seed,
             scene=scene,
@@ -188,8 +189,7 @@ def _run(
     )
     goal = Goal(x_m=float(goal_odom[0]), y_m=float(goal_odom[1]))
     path, contacts, hard, touching, reason = [simulator.pose_3], 0, False, False, "timed out"
-    ticks = round(config.limit_s / TICK_S)
-    for tick in range(ticks):
+    for _ in range(round(config.limit_s / TICK_S)):
         twist = contestant.drive(clock.sensed(), goal)
         speed = abs(simulator.twist_2[0])
         touched = simulator.hold((float(twist[0]), float(twist[2])), TICK_S)
@@ -207,7 +207,7 @@ def _run(
     return Ending(
         success=reason == "reached" and not hard,
         reason="hard contact" if reason == "reached" and hard else reason,
-        time_s=(tick + 1) * TICK_S,
+        time_s=(len(path_T3) - 1) * TICK_S,
         path_T3=path_T3,
         path_m=float(np.hypot(*np.diff(path_T3[:, :2], axis=0).T).sum()),
         contacts=contacts,

@@ -60,9 +60,7 @@ class NoisyWorld:
 
 def plan(kit, world, draws):
     proposals = ProposalSettings(count=8, frames=80)
-    settings = PlannerSettings(
-        proposals=proposals, refinement=RefinementSettings(generations=0), draws=draws
-    )
+    settings = PlannerSettings(proposals=proposals, refinement=RefinementSettings(generations=0), draws=draws)
     made = Planner(
         Robot(), kit.DiscWorld().T_base_camera, CriticManager.load(["goal_pose", "collision"]), settings
     )

@@ -35,7 +35,9 @@ def refined(kit, robot=None, start=None, generation=0, commit_s=0.0, seed=0, way
 
 
 @given(
-    st.sampled_from(["differential", "ackermann", "omnidirectional"]), st.integers(0, 1000), st.floats(-0.1, 0.6)
+    st.sampled_from(["differential", "ackermann", "omnidirectional"]),
+    st.integers(0, 1000),
+    st.floats(-0.1, 0.6),
 )
 @settings(max_examples=25, deadline=None)
 def test_every_refined_candidate_can_be_driven(kit, drive, seed, speed):

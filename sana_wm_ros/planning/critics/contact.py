@@ -42,7 +42,10 @@ class ContactModel:
 
     def survival(self, futures: Futures) -> Tensor:
         """Probability that nothing was touched up to the end of each frame, shape (N, F)."""
-        return torch.cumprod(1 - self.hazard(futures), dim=1)
+        key = ("survival", self)
+        if key not in futures.shared:
+            futures.shared[key] = torch.cumprod(1 - self.hazard(futures), dim=1)
+        return futures.shared[key]
 
     def expected(self, futures: Futures, value_NF: Tensor) -> Tensor:
         """Expectation (N, F) of a value of the pose, for a robot that stays where it touches something.
@@ -100,8 +103,12 @@ def ahead_clearance(futures: Futures) -> Tensor:
 def goal_distance(futures: Futures) -> Tensor:
     """Metres (N, F) to the goal from each pose that the commands ask for, to the end of the commands."""
     assert isinstance(futures.goal, Goal)
+    if "goal distance" in futures.shared:
+        return futures.shared["goal distance"]
     poses = like_rollout(futures, (futures.proposed or futures.candidates).poses_NF3)
-    return torch.hypot(poses[..., 0] - futures.goal.x_m, poses[..., 1] - futures.goal.y_m)
+    distance = torch.hypot(poses[..., 0] - futures.goal.x_m, poses[..., 1] - futures.goal.y_m)
+    futures.shared["goal distance"] = distance
+    return distance
 
 
 def zeros(futures: Futures) -> Tensor:
