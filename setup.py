@@ -69,12 +69,13 @@ setup(
         "rich",
         "rosbags",
         "safetensors",
+        "scipy",
         "transforms3d",
         "typer",
     ],
     extras_require={
         "ros": [f"{wheel}; platform_machine == 'x86_64'" for wheel in ROS_WHEELS],
-        "sim": ["mujoco", "scipy"],
+        "sim": ["mujoco"],
         "dev": [
             "catkin_pkg",
             "codespell",

@@ -12,7 +12,6 @@ from sana_wm_ros.geometry.se2 import wrap_angle
 from sana_wm_ros.planning.motion_models import max_curvature
 from sana_wm_ros.planning.types import FloatArray, Robot
 
-
 _COS_30, _COS_75 = np.cos(np.radians(30)), np.cos(np.radians(75))
 
 

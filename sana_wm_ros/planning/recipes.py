@@ -115,7 +115,7 @@ def _commander(
     goes_on_N, pursuit = _pursuit(robot, goal, recipes, period)
     pursues_FN = ~own_FN & ~carries_FN & goes_on_N
     followed = [np.flatnonzero(row) for row in carries_FN]
-    pursued = pursues_FN.any(axis=1)
+    pursued = [bool(row.any()) for row in pursues_FN]
 
     def command(k: int, poses_3N: FloatArray, twists_3N: FloatArray) -> FloatArray:
         wanted = own_F3N[k]
@@ -138,7 +138,9 @@ class _Carried:
         elapsed_s = start.time_s - previous.start.time_s
         left = int((previous.times_F[-1] - elapsed_s) / plan_period_s(previous) + 1e-9)
         self.frames = max(0, min(frames, left))
-        self._poses_F3 = references(previous, elapsed_s + period_s * np.arange(self.frames + 1.0))
+        self._poses_F3 = references(
+            previous, elapsed_s + period_s * np.arange(self.frames + 1, dtype=np.float64)
+        )
         if self.frames:
             self._twists_F3 = se2.log(se2.between(self._poses_F3[:-1], self._poses_F3[1:])) / period_s
 
