@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sana_wm_ros.world_model.attention import TwoBranchAttention
-from sana_wm_ros.world_model.layers import ATTENTION_ORDER, placed, rms_normalised
+from sana_wm_ros.world_model.layers import ATTENTION_ORDER, rms_normalised
 from sana_wm_ros.world_model.segment import Segment
 from sana_wm_ros.world_model.state import WindowState
 
@@ -26,7 +26,13 @@ class WindowAttention(TwoBranchAttention):
     def empty(self, batch: int) -> tuple[tuple[int, ...], Tensor, Tensor]:
         """Frame numbers, keys and values before the first frame."""
         shape = (batch, 2 * self.config.heads, 0, self.config.tokens, self.config.head_width)
-        return (), self.proj.weight.new_zeros(shape), self.proj.weight.new_zeros(shape)
+        new = self.proj.weight.new_zeros
+        return (), new(shape, dtype=self.dtype), new(shape, dtype=self.dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What queries, keys and values are rounded to."""
+        return torch.bfloat16 if self.config.softmax_bf16 else self.proj.weight.dtype
 
     def forward(
         self, x_FBSC: Tensor, segment: Segment, state: WindowState
@@ -37,14 +43,15 @@ class WindowAttention(TwoBranchAttention):
         query_weight, key_weight = self.norm_weights()
         q = self.split_heads(rms_normalised(q.unflatten(-1, (2, C)), query_weight, relu=False).flatten(-2))
         k = self.split_heads(rms_normalised(k.unflatten(-1, (2, C)), key_weight, relu=False).flatten(-2))
-        q = placed(q, segment.query_NEE, segment, ATTENTION_ORDER, turn_main=True)
-        k = placed(k, segment.key_NEE, segment, ATTENTION_ORDER, turn_main=True)
-        v = placed(self.split_heads(v), segment.key_NEE, segment, ATTENTION_ORDER, turn_main=False)
+        q = self.placed(q, segment.query_NEE, segment, ATTENTION_ORDER, turn_main=True)
+        k = self.placed(k, segment.key_NEE, segment, ATTENTION_ORDER, turn_main=True)
+        v = self.placed(self.split_heads(v), segment.key_NEE, segment, ATTENTION_ORDER, turn_main=False)
+        q, k, v = q.to(self.dtype), k.to(self.dtype), v.to(self.dtype)
         keys, values = torch.cat([state.keys_BHWSD, k], 2), torch.cat([state.values_BHWSD, v], 2)
         numbers = (*state.frames, *range(segment.first_frame, segment.first_frame + F))
 
         out = torch.cat(self.attend(q, keys, values, numbers, segment), 2)
-        kept = self.kept(numbers, segment.first_frame + F)
+        kept = self.kept(numbers, segment.first_frame + F) if self.config.causal_softmax else []
         return self.finish(out.permute(2, 0, 3, 1, 4), None, gate, segment), (
             tuple(numbers[i] for i in kept),
             _take(keys, kept),
@@ -61,6 +68,9 @@ class WindowAttention(TwoBranchAttention):
     ) -> list[Tensor]:
         """Outputs (B, H, frames, S, D) of one block of query frames after the other."""
         B, H, F, S, D = q.shape
+        if not self.config.causal_softmax:
+            out = self.softmax(q.flatten(2, 3), keys.flatten(2, 3), values.flatten(2, 3), None)
+            return [out.unflatten(2, (F, S))]
         offset = len(numbers) - F
         outs, start = [], 0
         for chunks in _query_blocks(segment.chunk_lengths):
@@ -69,15 +79,33 @@ class WindowAttention(TwoBranchAttention):
                 range(offset + start, offset + stop)
             )
             mask = self.mask(chunks, segment.first_frame + start, [numbers[i] for i in columns], S, q.device)
-            out = nn.functional.scaled_dot_product_attention(
+            out = self.softmax(
                 q[:, :, start:stop].flatten(2, 3),
                 _take(keys, columns).flatten(2, 3),
                 _take(values, columns).flatten(2, 3),
-                attn_mask=mask,
+                mask,
             )
             outs.append(out.unflatten(2, (stop - start, S)))
             start = stop
         return outs
+
+    def softmax(self, q_BHND: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention of both branches, in one call where they share the scale of their scores."""
+        attention = nn.functional.scaled_dot_product_attention
+        main, camera = self.scales()
+        if main == camera:
+            return attention(q_BHND, k_BHND, v_BHND, attn_mask=mask, scale=main)
+        (q, q_camera), (k, k_camera), (v, v_camera) = (x.chunk(2, 1) for x in (q_BHND, k_BHND, v_BHND))
+        out = attention(q, k, v, attn_mask=mask, scale=main)
+        return torch.cat([out, attention(q_camera, k_camera, v_camera, attn_mask=mask, scale=camera)], 1)
+
+    def scales(self) -> tuple[float, float]:
+        """What multiplies the scores of the main and of the camera branch."""
+        width = self.config.head_width
+        padded = width if width in (32, 64, 128, 256) else 128 if width <= 128 else 256
+        camera = width if self.config.softmax_scale == "head" else padded
+        main = padded if self.config.softmax_scale == "padded" else width
+        return main**-0.5, camera**-0.5
 
     def mask(
         self, chunks: tuple[int, ...], first: int, seen: list[int], tokens: int, device: torch.device
