@@ -251,12 +251,24 @@ def precision_of(dtype: torch.dtype) -> str:
 
 
 def settings(tokens: int, widest: int, itemsize: int) -> dict[str, int]:
-    """Tokens per block, warps and pipeline stages: what fits an SM's registers at this width and type."""
-    most = 64 if itemsize == 2 else 32
+    """Tokens per block, warps and pipeline stages: what fits an SM's registers (ptxas: no spills in bf16)."""
+    wide = padded(widest) >= 128
+    most = 64 if itemsize == 2 else (16 if wide else 32)
     return {
         "BLOCK_S": max(16, min(most, triton.next_power_of_2(tokens))),
-        "num_warps": 8 if padded(widest) >= 128 else 4,
+        "num_warps": 8 if wide else 4,
         "num_stages": 3 if itemsize == 2 else 2,
+    }
+
+
+def scan_settings(width: int, value_width: int, itemsize: int) -> dict[str, int]:
+    """Rows of the state per program, warps and stages of ``_scan``."""
+    # Few rows: one stream has 40 heads at most, and a GPU more processors than that.
+    wide = padded(width) >= 128
+    return {
+        "BLOCK_R": min(16 if wide else 32, padded(value_width)),
+        "num_warps": 8 if wide else 4,
+        "num_stages": 3 if itemsize == 2 else 1,
     }
 
 
@@ -355,11 +367,11 @@ def scan(
 ) -> None:  # fmt: skip
     """Run ``_scan`` over the stretches between ``bounds``; rows of the state are shared out over programs."""
     _, BH, R, D = W.shape
-    rows = min(32, padded(R))
-    _scan[(BH, triton.cdiv(R, rows), len(bounds) - 1)](
+    tuned = scan_settings(D, R, P.element_size())
+    _scan[(BH, triton.cdiv(R, tuned["BLOCK_R"]), len(bounds) - 1)](
         P, W, decay, start, out, end, bounds, BH, D, R,
         KIND=kind, REVERSE=reverse, STARTED=start is not None, PRECISION=precision_of(P.dtype),
-        BLOCK_D=padded(D), BLOCK_R=rows, num_warps=4, num_stages=2,
+        BLOCK_D=padded(D), **tuned,
     )  # fmt: skip
 
 

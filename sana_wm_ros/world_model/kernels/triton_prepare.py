@@ -210,7 +210,7 @@ def _unplace(
             x_ptr, at, 0, d, x_ptr, 1.0, matrix_ptr, rope_ptr, camera_rope_ptr, token, f * S + s, branch == 1, mask,
             D, False, False, False, True,
         )  # fmt: skip
-        if FACTOR:
+        if FACTOR:  # noqa: SIM102 (known when compiling; where it is False there is no pointer to load from)
             if branch == 0:
                 out *= tl.load(factor_ptr + (fb * H + h) * S + s, mask=token < N, other=0.0)
         to = out_ptr + (branch * N + token) * H * D + h * D + d
@@ -238,7 +238,7 @@ def _unplace_grad(
             grad_ptr, row, h * D, d, grad_ptr, 1.0, matrix_ptr, rope_ptr, camera_rope_ptr, token, f * S + s,
             branch == 1, mask, D, False, False, False, False,
         )  # fmt: skip
-        if FACTOR:
+        if FACTOR:  # noqa: SIM102 (known when compiling; where it is False there is no pointer to load from)
             if branch == 0:
                 x = tl.load(x_ptr + at + d, mask=mask, other=0.0).to(tl.float32)
                 where = (fb * H + h) * S + s
