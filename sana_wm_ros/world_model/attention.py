@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.kernels import Form, choose, form
+from sana_wm_ros.world_model.kernels.tables import Tables
 from sana_wm_ros.world_model.layers import RMSNorm, placed, renormed, rms_normalised, unplaced
 from sana_wm_ros.world_model.segment import Segment
 
@@ -29,6 +30,7 @@ class TwoBranchAttention(nn.Module):
         super().__init__()
         width = config.width
         self.config = config
+        self.form_name: str | None = None
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.q_norm, self.k_norm = RMSNorm(width), RMSNorm(width)
         self.q_proj_cam = nn.Linear(width, width)
@@ -93,7 +95,7 @@ class TwoBranchAttention(nn.Module):
         H, C = self.config.heads, self.config.width
         fused = self.form(x_FBSC).fused
         if fused is not None and not self.config.renorm:
-            tables = _tables(fused, segment, matrix_FBS44)
+            tables = _tables(segment, matrix_FBS44)
             return fused.prepare(
                 x_FBSC, weight_2C, tables, H, order=order, relu=relu, turn_main=turn_main, plain=plain
             )
@@ -107,8 +109,8 @@ class TwoBranchAttention(nn.Module):
         return out, heads[..., : plain * H, :].transpose(2, 3) if plain else None
 
     def form(self, x: Tensor) -> Form:
-        """How attention is computed where ``x`` is."""
-        return form(choose(x.device).name)
+        """How attention is computed where ``x`` is, unless ``form_name`` says it."""
+        return form(self.form_name or choose(x.device).name)
 
     def finish(
         self, x_FBSHD: Tensor, factor_FBSH1: Tensor | None, gate_FBSC: Tensor, segment: Segment
@@ -120,15 +122,14 @@ class TwoBranchAttention(nn.Module):
             parts = unplaced(x_FBSHD, factor_FBSH1, segment)
         else:
             factor_FBHS = None if factor_FBSH1 is None else factor_FBSH1[..., 0].transpose(2, 3)
-            parts = fused.unplace(x_FBSHD, factor_FBHS, _tables(fused, segment, segment.query_FBS44))
+            parts = fused.unplace(x_FBSHD, factor_FBHS, _tables(segment, segment.query_FBS44))
         main, camera = (part.to(kind) for part in parts)
         joined = torch.addmm(main.flatten(0, 2), camera.flatten(0, 2), self.out_proj_cam.weight.t())
         joined = (joined + self.out_proj_cam.bias).view_as(gate_FBSC)
         return self.proj(joined * nn.functional.silu(gate_FBSC.float()).to(kind))
 
 
-def _tables(fused: Any, segment: Segment, matrix_FBS44: Tensor) -> Any:
-    """Where a segment's tokens are, as fused kernels read it."""
+def _tables(segment: Segment, matrix_FBS44: Tensor) -> Tables:
+    """Where a segment's tokens are, as fused preparation reads it."""
     rope, camera_rope = segment.rope_pairs
-    matrix = matrix_FBS44.flatten(0, 2).contiguous()
-    return fused.Tables(matrix=matrix, rope=rope, camera_rope=camera_rope)
+    return Tables(matrix=matrix_FBS44.flatten(0, 2).contiguous(), rope=rope, camera_rope=camera_rope)

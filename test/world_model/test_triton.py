@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sana_wm_ros.world_model import attention, layers
+from sana_wm_ros.world_model import layers
 from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.kernels import Choice, form, naive
+from sana_wm_ros.world_model.kernels import form, naive, portable
+from sana_wm_ros.world_model.kernels.tables import Tables
 from sana_wm_ros.world_model.segment import Segment, make_segment
 from sana_wm_ros.world_model.toy import TINY, drive, enliven, latents
 from sana_wm_ros.world_model.transformer import SanaTransformer
@@ -31,6 +32,7 @@ from sana_wm_ros.world_model.kernels import triton_memory, triton_prepare  # noq
 
 # The interpreter takes a second for what a GPU does in a millisecond.
 SETTINGS = settings(max_examples=200 if ON_GPU else 8, deadline=None, derandomize=True)
+FUSED = [portable, triton_prepare]
 ORDERS = (layers.SCAN_ORDER, layers.ATTENTION_ORDER)
 
 
@@ -129,12 +131,13 @@ def placed_segment(width: int, batch: int, chunks: tuple[int, ...]) -> tuple[Tra
     return config, make_segment(config, track, 5, chunks)
 
 
-def tables(segment: Segment, matrix_FBS44: Tensor) -> triton_prepare.Tables:
+def tables(segment: Segment, matrix_FBS44: Tensor) -> Tables:
     rope, camera_rope = segment.rope_pairs
     matrix = matrix_FBS44.flatten(0, 2).contiguous()
-    return triton_prepare.Tables(matrix=matrix, rope=rope, camera_rope=camera_rope)
+    return Tables(matrix=matrix, rope=rope, camera_rope=camera_rope)
 
 
+@pytest.mark.parametrize("fused", FUSED, ids=["portable", "triton"])
 @SETTINGS
 @given(
     width=st.sampled_from([8, 24, 32]),
@@ -148,7 +151,7 @@ def tables(segment: Segment, matrix_FBS44: Tensor) -> triton_prepare.Tables:
     spare=st.sampled_from([0, 4]),
 )
 def test_preparing_equals_norm_relu_and_placing_with_gradients(
-    width: int, batch: int, frames: int, order: tuple[int, ...], norm: bool, relu: bool, turn_main: bool,
+    fused: Any, width: int, batch: int, frames: int, order: tuple[int, ...], norm: bool, relu: bool, turn_main: bool,
     plain: int, spare: int,
 ) -> None:  # fmt: skip
     """``spare`` channels behind: projections come as slices of one wide product."""
@@ -166,7 +169,7 @@ def test_preparing_equals_norm_relu_and_placing_with_gradients(
     heads = heads.unflatten(-1, (4, width))
     truth = [layers.placed(heads, segment.key_NEE, segment, order, turn_main)]
     truth += [heads[..., : 2 * plain, :].transpose(2, 3)] if plain else []
-    out, plain_heads = triton_prepare.prepare(
+    out, plain_heads = fused.prepare(
         given_, weight if norm else None, tables(segment, segment.key_FBS44), 2,
         order=order, relu=relu, turn_main=turn_main, plain=plain,
     )  # fmt: skip
@@ -176,8 +179,9 @@ def test_preparing_equals_norm_relu_and_placing_with_gradients(
 
 @pytest.mark.parametrize("order", ORDERS, ids=["delta", "softmax"])
 @pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("fused", FUSED, ids=["portable", "triton"])
 def test_taking_outputs_back_equals_the_plain_form_with_gradients(
-    order: tuple[int, ...], scaled: bool
+    fused: Any, order: tuple[int, ...], scaled: bool
 ) -> None:
     _, segment = placed_segment(24, 2, (2, 1))
     shape = (3, 2, 6, 4, 24)
@@ -185,7 +189,7 @@ def test_taking_outputs_back_equals_the_plain_form_with_gradients(
     x = inner.permute([order.index(axis) for axis in range(5)])
     factor = torch.rand(3, 2, 6, 2, 1, device=DEVICE, requires_grad=True)
     truth = layers.unplaced(x, factor if scaled else None, segment)
-    mine = triton_prepare.unplace(
+    mine = fused.unplace(
         x, factor[..., 0].transpose(2, 3) if scaled else None, tables(segment, segment.query_FBS44)
     )
     leaves = [inner, factor]
@@ -193,7 +197,8 @@ def test_taking_outputs_back_equals_the_plain_form_with_gradients(
 
 
 @pytest.mark.parametrize("bounded", [True, False], ids=["bounded", "published"])
-def test_a_whole_pass_with_triton_equals_one_without(monkeypatch: pytest.MonkeyPatch, bounded: bool) -> None:
+@pytest.mark.parametrize("name", ["portable", "triton"])
+def test_a_whole_pass_of_another_form_equals_the_usual_one(name: str, bounded: bool) -> None:
     """Chunk by chunk through the state, and the gradient of one parameter of every kind."""
     config = TransformerConfig(
         **{
@@ -221,8 +226,8 @@ def test_a_whole_pass_with_triton_equals_one_without(monkeypatch: pytest.MonkeyP
         return with_gradients([first, second, features], weights)
 
     truth = passes()
-    monkeypatch.setattr(attention, "choose", lambda device: Choice(name="triton", reason="asked for"))
-    assert form("triton").fused is triton_prepare
+    for block in model.blocks:
+        block.attn.form_name = name
     assert_same(passes(), truth)
 
 

@@ -1,7 +1,8 @@
 """Forms of the gated delta rule, and which one a device gets: ``naive`` is the truth, the others are fast.
 
 ``naive`` is a readable recurrence, ``chunk`` batched matrix products (CPUs), ``triton`` kernels of our own (CUDA)
-that also take over what comes before and after attention. Each fast form is tested against the slow one.
+that also take over what comes before and after attention, ``portable`` what compilers and exporters can follow.
+Each is tested against the first.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sana_wm_ros.world_model.kernels import chunk, naive
+from sana_wm_ros.world_model.kernels import chunk, naive, portable
 
 DeltaMemory = Callable[
     [Tensor, Tensor, Tensor | None, Tensor, Tensor, Tensor, tuple[int, ...], bool], tuple[Tensor, Tensor]
 ]
-NAMES = ("naive", "chunk", "triton")
+NAMES = ("naive", "chunk", "portable", "triton")
 # The first generation whose tensor cores multiply bf16.
 LEAST_CAPABILITY = (8, 0)
 
@@ -53,6 +54,8 @@ def form(name: str) -> Form:
         return Form(delta_memory=naive.delta_memory)
     if name == "chunk":
         return Form(delta_memory=chunk.delta_memory)
+    if name == "portable":
+        return Form(delta_memory=portable.delta_memory, fused=portable)
     if name == "triton":
         memory, prepare = (
             importlib.import_module(f"{__name__}.triton_{part}") for part in ("memory", "prepare")

@@ -18,6 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from sana_wm_ros.world_model.kernels.tables import Tables
+
 BLOCK_TOKENS = 16
 
 
@@ -245,15 +247,6 @@ def _unplace_grad(
                 tl.store(dfactor_ptr + where, tl.sum(x * grad, 1)[:, None], mask=token < N)
                 grad *= tl.load(factor_ptr + where, mask=token < N, other=0.0)
         tl.store(dx_ptr + at + d, grad.to(dx_ptr.dtype.element_ty), mask=mask)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tables:
-    """Where tokens are: 4 x 4 right factors per token (N, 4, 4), rotary factors (F S, pairs, 2), all fp32."""
-
-    matrix: Tensor
-    rope: Tensor
-    camera_rope: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
