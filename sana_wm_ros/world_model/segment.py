@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sana_wm_ros.world_model.camera import Camera
 from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.keyframes import Recall
 from sana_wm_ros.world_model.rope import rotary_tables
 
 
@@ -21,6 +22,7 @@ class Segment:
     query_FBS44, key_FBS44: right factors of row vectors, for each group of four channels in the camera
         half of a head. What queries turn by, outputs turn back by, transposed.
     groups: groups of four in that half.
+    recall: which keyframes each chunk looks up; None without keyframe memory.
     """
 
     first_frame: int
@@ -31,6 +33,7 @@ class Segment:
     key_FBS44: Tensor
     groups: int
     plucker_FBSP: Tensor
+    recall: Recall | None = None
 
     @property
     def frames(self) -> int:
@@ -78,7 +81,11 @@ def _grouped(matrix_FBS44: Tensor, groups: int) -> Tensor:
 
 
 def make_segment(
-    config: TransformerConfig, camera: Camera, first_frame: int, chunk_lengths: tuple[int, ...]
+    config: TransformerConfig,
+    camera: Camera,
+    first_frame: int,
+    chunk_lengths: tuple[int, ...],
+    recall: Recall | None = None,
 ) -> Segment:
     """Tables for the blocks from a camera's way and the way its frames fall into chunks."""
     frames = camera.frames
@@ -95,4 +102,5 @@ def make_segment(
         key_FBS44=tables.ray_inverse_FBS44.float().transpose(-1, -2),
         groups=config.head_width // 8,
         plucker_FBSP=tables.plucker_FBSP,
+        recall=recall,
     )

@@ -9,14 +9,16 @@ Inside, time comes first: tokens are (F, B, S, C).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from sana_wm_ros.world_model.camera import Camera
+from sana_wm_ros.world_model.camera import Camera, CameraTrack
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.delta_attention import DeltaAttention
+from sana_wm_ros.world_model.keyframes import Keyframes, recall
 from sana_wm_ros.world_model.layers import RMSNorm, rms_normalised
 from sana_wm_ros.world_model.mlp import GatedConvMLP
 from sana_wm_ros.world_model.segment import Segment, make_segment
@@ -95,8 +97,7 @@ class Block(nn.Module):
         """The state before the first frame."""
         tail = self.mlp.empty(batch)
         if isinstance(self.attn, WindowAttention):
-            frames, keys, values = self.attn.empty(batch)
-            return WindowState(frames=frames, keys_BHWSD=keys, values_BHWSD=values, mlp_tail_1BSC=tail)
+            return self.attn.empty(batch, tail)
         memory, normaliser, keys = self.attn.empty(batch)
         return DeltaState(
             memory_BHRD=memory, normaliser_BH1D=normaliser, key_tail_EBSC=keys, mlp_tail_1BSC=tail
@@ -117,7 +118,7 @@ class Block(nn.Module):
         x = modulated(h_FBSC, shift_a, scale_a)
         if isinstance(self.attn, WindowAttention):
             assert isinstance(state, WindowState)
-            attended, (frames, keys, values) = self.attn(x, segment, state)
+            attended, window = self.attn(x, segment, state)
         else:
             assert isinstance(state, DeltaState)
             attended, (memory, normaliser, tail) = self.attn(x, segment, state)
@@ -135,7 +136,7 @@ class Block(nn.Module):
         mixed, mlp_tail = self.mlp(modulated(h, shift_m, scale_m), segment, state.mlp_tail_1BSC)
         h = torch.addcmul(h, gate_m, mixed)
         if isinstance(self.attn, WindowAttention):
-            return h, WindowState(frames=frames, keys_BHWSD=keys, values_BHWSD=values, mlp_tail_1BSC=mlp_tail)
+            return h, replace(window, mlp_tail_1BSC=mlp_tail)
         return h, DeltaState(
             memory_BHRD=memory, normaliser_BH1D=normaliser, key_tail_EBSC=tail, mlp_tail_1BSC=mlp_tail
         )
@@ -189,10 +190,20 @@ class SanaTransformer(nn.Module):
             mask_B11L=None if mask is None else mask.to(weight.device),
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.x_embedder.proj.weight.device
+
     def empty_state(self, batch: int) -> ModelState:
         """The state before the first frame."""
         blocks = (cast(Block, block) for block in self.blocks)
-        return ModelState(next_frame=0, blocks=tuple(block.empty(batch) for block in blocks))
+        places = Keyframes.none(self.config, batch, self.x_embedder.proj.weight.device)
+        return ModelState(
+            next_frame=0,
+            blocks=tuple(block.empty(batch) for block in blocks),
+            keyframes=places if self.config.keyframes else None,
+        )
 
     def forward(
         self,
@@ -201,14 +212,16 @@ class SanaTransformer(nn.Module):
         camera: Camera,
         state: ModelState | None = None,
         chunk_lengths: tuple[int, ...] | None = None,
+        observed: int = 0,
         text: ReadText | None = None,
     ) -> tuple[Tensor, Tensor, ModelState]:
         """One pass over a segment.
 
         x_BFCHW: latents noised to ``sigma_BF`` in [0, 1] (0 clean; (1, 1) where all frames share it).
         camera: where it is in these F frames. state: what earlier frames left (None: nothing). chunk_lengths:
-        how the F frames fall into chunks (None: the preset's own, a shorter one last). text: what ``read``
-        made of the caption, for presets with a text branch.
+        how the F frames fall into chunks (None: the preset's own, a shorter one last). observed: how many
+        frames at the segment's beginning a camera saw, whole chunks of them: only those are ever kept as
+        keyframes. text: what ``read`` made of the caption, for presets with a text branch.
         Returns the clean latents or the flow as the preset predicts (B, F, C, H, W), the features that
         heads read (B, F, S, width) and the new state.
         """
@@ -218,7 +231,12 @@ class SanaTransformer(nn.Module):
         lengths = self.chunk_lengths(F) if chunk_lengths is None else chunk_lengths
         if self.config.blank_pure_noise:
             x_BFCHW = torch.where(sigma_BF[..., None, None, None] < 1.0, x_BFCHW, 0.0)
-        segment = make_segment(self.config, camera, state.next_frame, lengths)
+        keyframes, found = state.keyframes, None
+        if keyframes is not None:
+            if not isinstance(camera, CameraTrack):
+                raise ValueError("keyframes are found by their poses; the camera must be a CameraTrack")
+            found, keyframes = recall(self.config, keyframes, camera, state.next_frame, lengths, observed)
+        segment = make_segment(self.config, camera, state.next_frame, lengths, found)
         weight = self.x_embedder.weight
         tokens = x_BFCHW.flatten(3).permute(1, 0, 3, 2).to(weight.dtype)
         h = nn.functional.linear(tokens, weight, self.x_embedder.proj.bias)
@@ -235,7 +253,7 @@ class SanaTransformer(nn.Module):
         return (
             out.to(x_BFCHW.dtype),
             features,
-            ModelState(next_frame=state.next_frame + F, blocks=tuple(blocks)),
+            ModelState(next_frame=state.next_frame + F, blocks=tuple(blocks), keyframes=keyframes),
         )
 
     def _check_mode(self, state: ModelState | None, text: ReadText | None) -> None:
