@@ -101,12 +101,16 @@ class TwoBranchAttention(nn.Module):
             )
         if weight_2C is not None:
             x_FBSC = rms_normalised(x_FBSC.unflatten(-1, (2, C)), weight_2C, relu=relu).flatten(-2)
-        heads = x_FBSC.unflatten(-1, (2 * H, self.config.head_width))
+        heads = self.split_heads(x_FBSC)
         matrix = segment.query_NEE if matrix_FBS44 is segment.query_FBS44 else segment.key_NEE
         out = placed(heads, matrix, segment, order, turn_main)
         if self.config.renorm:
             out = renormed(out, heads, order)
         return out, heads[..., : plain * H, :].transpose(2, 3) if plain else None
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(F, B, S, 2C) to heads (F, B, S, 2H, D)."""
+        return x.unflatten(-1, (2 * self.config.heads, self.config.head_width))
 
     def form(self, x: Tensor) -> Form:
         """How attention is computed where ``x`` is, unless ``form_name`` says it."""
