@@ -92,7 +92,7 @@ def _place_change(config: TransformerConfig, by_3: Tensor) -> Tensor:
         return position_turns(config, -by_3)
     shift = torch.eye(4, device=by_3.device)
     shift[:3, 3] = -by_3 * config.position_scale
-    return grouped(config, shift.t())
+    return grouped(shift.t(), config.head_width // 8)
 
 
 def _moved_block(block: DeltaState | WindowState, turn_EE: Tensor) -> DeltaState | WindowState:
@@ -114,4 +114,4 @@ def _moved_heads(x: Tensor, axis: int, turn_EE: Tensor) -> Tensor:
     """The camera heads' first half, the last axis, times a matrix; heads are counted along ``axis``."""
     main, camera = x.chunk(2, axis)
     place, rest = camera.split([len(turn_EE), camera.shape[-1] - len(turn_EE)], -1)
-    return torch.cat([main, torch.cat([place @ turn_EE, rest], -1)], axis)
+    return torch.cat([main, torch.cat([place @ turn_EE.to(place.dtype), rest], -1)], axis)
