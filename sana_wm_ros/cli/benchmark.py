@@ -219,7 +219,7 @@ def reanchoring(
     bag: Annotated[Path, typer.Option(help="A recorded drive to see.")] = Path("demo/lab_60s"),
     context_s: Annotated[float, typer.Option(min=1.0, help="Seconds seen before the anchor moves.")] = 30.0,
     horizon_s: Annotated[float, typer.Option(min=0.5, help="Seconds imagined after that.")] = 20.0,
-    road_m: Annotated[float, typer.Option(min=10.0, help="Metres of straight road.")] = 500.0,
+    road_m: Annotated[float, typer.Option(min=10.0, help="Metres of straight road.")] = 300.0,
     out: OutOption = Path("benchmarks/results"),
 ) -> None:
     """How imagination differs after its anchor moved, and how memories grow on a long road. Not about time."""
