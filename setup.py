@@ -26,6 +26,8 @@ ROS_WHEELS = (
     "ros-visualization-msgs",
     "cv-bridge==1.13.0.post0",
 )
+# The first release with SANA-WM's transformer, against which ours is tested.
+DIFFUSERS = 'diffusers==0.42.1; python_version >= "3.11"'
 
 
 def data_files() -> list[tuple[str, list[str]]]:
@@ -76,9 +78,12 @@ setup(
     extras_require={
         "ros": [f"{wheel}; platform_machine == 'x86_64'" for wheel in ROS_WHEELS],
         "sim": ["mujoco"],
+        # The published SANA-WM weights: their video autoencoder and, where no embedding file is given, Gemma.
+        "sana_wm": [DIFFUSERS, "transformers>=4.51"],
         "dev": [
             "catkin_pkg",
             "codespell",
+            DIFFUSERS,
             "hypothesis",
             "mypy",
             "packaging",
@@ -104,6 +109,9 @@ setup(
             "smoothness = sana_wm_ros.planning.critics.smoothness:Smoothness",
             "control_effort = sana_wm_ros.planning.critics.control_effort:ControlEffort",
             "uncertainty = sana_wm_ros.planning.critics.uncertainty:Uncertainty",
+            "goal_image = sana_wm_ros.planning.critics.goal_image:GoalImage",
+            "path_following = sana_wm_ros.planning.critics.path_following:PathFollowing",
+            "novelty = sana_wm_ros.planning.critics.novelty:Novelty",
         ],
     },
 )

@@ -146,7 +146,7 @@ class Futures:
     proposed: Candidates | None = None
     visited_ME: Tensor | None = None
     trust_s: float | None = None
-    shared: dict[object, Tensor] = field(default_factory=dict, compare=False)
+    shared: dict[object, Tensor] = field(default_factory=dict, init=False, compare=False)
 
 
 class Critic(Protocol):
