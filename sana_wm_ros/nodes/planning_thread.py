@@ -204,15 +204,15 @@ class PlanningThread:
     def _on_frames(self, frames: NewFrames, context: Context) -> None:
         """The planner remembers where the robot was; frames of a rebuilt context are no news."""
         new_T = frames.stamps_T > self._seen_until_s
-        self._planner.saw(frames.poses_T44[new_T])
+        self._planner.saw(frames.poses_T44[new_T], frames.end_stamp_s, context.last_latent_CHW)
         self._seen_until_s = frames.end_stamp_s
 
     def _plan(self, context: Context, situation: Situation, deadline_s: float) -> PlanResult:
         place_44 = self._buffer.T_base_camera_44
         if not np.array_equal(place_44, self._planner_place_44):
-            memory = self._planner.memory
+            memory, trust = self._planner.memory, self._planner.trust
             self._planner, self._planner_place_44 = self._planner_for(place_44), place_44
-            self._planner.memory = memory
+            self._planner.memory, self._planner.trust = memory, trust
         return self._planner.plan(
             context,
             situation.state,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sana_wm_ros.planning.critics.contact import zeros
+from sana_wm_ros.planning.critics.contact import trusted_mean, zeros
 from sana_wm_ros.planning.types import Futures, PlaceGoal
 
 
@@ -27,4 +27,4 @@ class GoalImage:
             return zeros(futures)
         place_NFE = futures.rollout.place_NFE
         away_NF = 1 - place_NFE @ futures.goal.place_E.to(place_NFE)
-        return 0.5 * away_NF[:, -1] + 0.5 * away_NF.mean(dim=1)
+        return 0.5 * away_NF[:, -1] + 0.5 * trusted_mean(futures, away_NF)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sana_wm_ros.planning.critics.contact import zeros
+from sana_wm_ros.planning.critics.contact import trusted_mean, zeros
 from sana_wm_ros.planning.types import Futures
 
 
@@ -27,4 +27,4 @@ class Novelty:
             return zeros(futures)
         place_NFE = futures.rollout.place_NFE
         likeness_NFM = place_NFE @ futures.visited_ME.to(place_NFE).T
-        return likeness_NFM.amax(dim=-1).clamp(min=0).mean(dim=1)
+        return trusted_mean(futures, likeness_NFM.amax(dim=-1).clamp(min=0))

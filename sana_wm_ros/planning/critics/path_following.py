@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,7 @@ class PathFollowing:
         points_NF2 = like_rollout(futures, (futures.proposed or futures.candidates).poses_NF3[..., :2])
         path_M2 = like_rollout(futures, goal.path_M2)
         nearest_NF = torch.full_like(points_NF2[..., 0], torch.inf)
-        for begin, end in zip(path_M2[:-1], path_M2[1:], strict=True):
+        for begin, end in itertools.pairwise(path_M2):
             along, offset_NF2 = end - begin, points_NF2 - begin
             share_NF = (offset_NF2 @ along / (along @ along).clamp(min=1e-12)).clamp(0, 1)
             away_NF = torch.linalg.norm(offset_NF2 - share_NF[..., None] * along, dim=-1)
