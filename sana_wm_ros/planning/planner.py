@@ -178,6 +178,7 @@ class Planner:
             refinements=cycle.generation,
             draws=cycle.draws,
             trust_s=self.trust.seconds,
+            place_away=_place_away(candidates, first.rollout, goal),
         )
 
     def saw(self, camera_poses_T44: FloatArray, end_s: float, latent_CHW: torch.Tensor | None) -> None:
@@ -412,6 +413,14 @@ class _Cycle:
         return torch.from_numpy(poses).to(torch.float32)
 
 
+def _place_away(candidates: Candidates, rollout: Rollout, goal: Goal | PlaceGoal | None) -> float | None:
+    """1 - cos between standing here and the goal's view; None without such a goal."""
+    if not isinstance(goal, PlaceGoal) or goal.place_E is None or "stop" not in candidates.origins:
+        return None
+    here_E = rollout.place_NFE[candidates.origins.index("stop"), 0]
+    return float(1 - here_E @ goal.place_E.to(here_E))
+
+
 def _unusable(context: Context, start: RobotState, goal: Goal | PlaceGoal | None) -> str:
     """Why no plan can be made, or nothing."""
     if not (np.isfinite(start.pose_3).all() and np.isfinite(start.twist_3).all()):
@@ -420,8 +429,11 @@ def _unusable(context: Context, start: RobotState, goal: Goal | PlaceGoal | None
         path = 0.0 if goal.path_M2 is None else float(np.sum(goal.path_M2))
         if not np.isfinite([goal.x_m, goal.y_m, goal.yaw_rad or 0.0, path]).all():
             return "the goal is not finite"
-    if isinstance(goal, PlaceGoal) and not bool(torch.isfinite(goal.place_E).all()):
-        return "the goal is not finite"
+    if isinstance(goal, PlaceGoal):
+        if goal.place_E is None:
+            return "the goal's picture was not embedded"
+        if not bool(torch.isfinite(goal.place_E).all()):
+            return "the goal is not finite"
     return "nothing was seen yet" if context.latent_frames == 0 else ""
 
 

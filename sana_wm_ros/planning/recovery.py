@@ -52,6 +52,7 @@ class Recovery:
     def reset(self) -> None:
         """A new goal: start counting anew."""
         self._place: RobotState | None = None
+        self._last_s = -np.inf
         self._stuck_at: FloatArray | None = None
         self._behaviour: Plan | None = None
         self._tried = 0
@@ -90,7 +91,8 @@ class Recovery:
 
     def _watch(self, state: RobotState) -> None:
         """Note whether the robot left its place, or is free again. A behaviour's own motion is neither."""
-        if self._place is None or state.time_s < self._place.time_s:
+        gap_s, self._last_s = state.time_s - self._last_s, state.time_s
+        if self._place is None or not 0 <= gap_s < max(2.0, self.settings.stuck_s):  # paused, or another time
             self._place = state
             return
         if self._behaviour is not None:

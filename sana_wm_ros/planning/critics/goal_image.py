@@ -23,7 +23,7 @@ class GoalImage:
 
     def score(self, futures: Futures) -> Tensor:
         """1 - cos, shape (N,)."""
-        if not isinstance(futures.goal, PlaceGoal):
+        if not isinstance(futures.goal, PlaceGoal) or futures.goal.place_E is None:
             return zeros(futures)
         place_NFE = futures.rollout.place_NFE
         away_NF = 1 - place_NFE @ futures.goal.place_E.to(place_NFE)
