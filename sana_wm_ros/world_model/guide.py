@@ -37,7 +37,7 @@ def moved(
 
     Poses are camera-to-world in metres, intrinsics in latent pixels.
     """
-    H, W, D = config.latent_height, config.latent_width, len(DEPTHS_M)
+    H, W = config.latent_height, config.latent_width
     B, F, R = valid_BFR.shape
     points_BDS3 = _points(intrinsics_B4.float(), H, W)
     # Sums of products, not matrix products: those round differently for different numbers of rows.

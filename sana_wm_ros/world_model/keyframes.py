@@ -101,8 +101,9 @@ def recall(
 ) -> tuple[Recall, Keyframes]:
     """Choose for every chunk of a segment, and what is kept after it.
 
-    observed_BFSC: latents of the segment's first frames, which a camera saw. They are offered to the bank one by one, each once its chunk
-    is over: a chunk looks up what was kept before it began, whether it comes alone or with others.
+    observed_BFSC: latents of the segment's first frames, which a camera saw. They are offered to the bank one
+    by one, each once its chunk is over: a chunk looks up what was kept before it began, whether it comes alone
+    or with others.
     """
     B, K = keyframes.numbers_BK.shape
     device, observed = keyframes.numbers_BK.device, observed_BFSC.shape[1]
