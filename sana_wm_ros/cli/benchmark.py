@@ -46,7 +46,7 @@ def rollouts(
     torch.set_num_threads(threads)
     settings = RolloutSettings(candidates=candidates, runs=runs, threads=threads, device=device)
     loaded = load_model(model, device=device)
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task(f"{candidates} candidates x 60 s, {runs} runs", total=1.0)
         results = measure_rollouts(
             loaded, settings, progress=lambda done: progress.update(task, completed=done)
@@ -84,7 +84,7 @@ def node(
 
     console = Console()
     load = refuse_load(force=force)
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task(f"pictures through the node for {seconds:.0f} s", total=None)
         results = measure_overhead(seconds=seconds)
         progress.update(task, total=1.0, completed=1.0)
@@ -133,9 +133,15 @@ def show(console: Console, title: str, rows: Mapping[str, str], path: Path) -> N
     console.print(f"written to {path}", style="dim", highlight=False)
 
 
-def _progress(console: Console) -> Any:
+def progress_bar(console: Console) -> Any:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console
     )
+
+
+# Verbs with files of their own; they use what stands above.
+from sana_wm_ros.cli.benchmark_model import model_quality  # noqa: E402
+
+benchmark.command("model")(model_quality)

@@ -35,6 +35,13 @@ def train(
     steps: Annotated[int, typer.Option(min=1, help="optimiser steps at most")] = 1_000_000,
     batch: Annotated[int | None, typer.Option(min=1, help="groups, or latent frames, per step")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-7, max=1.0)] = None,
+    matrix_rate: Annotated[
+        float | None, typer.Option(min=1e-7, max=1.0, help="world-model: Muon's rate, for weight matrices")
+    ] = None,
+    curriculum: Annotated[
+        str | None,
+        typer.Option(help="world-model: clip lengths by the share done, as 0:24,0.5:64 (latent frames)"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
     drives: Annotated[
@@ -56,7 +63,13 @@ def train(
             settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
             trainer: Any = _autoencoder_trainer(settings, schedule, data, out)
         else:
-            settings = {"frames_per_step": batch, "learning_rate": learning_rate, "seed": seed}
+            settings = {
+                "frames_per_step": batch,
+                "learning_rate": learning_rate,
+                "matrix_rate": matrix_rate,
+                "curriculum": _curriculum(curriculum),
+                "seed": seed,
+            }
             trainer = _world_model_trainer(settings, schedule, data, out, init, drives, console)
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{error}[/red]")
@@ -66,6 +79,19 @@ def train(
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def _curriculum(text: str | None) -> tuple[tuple[float, int], ...] | None:
+    """``0:24,0.5:64`` as pairs of share done and clip length."""
+    if text is None:
+        return None
+    try:
+        pairs = tuple(
+            (float(share), int(length)) for share, length in (p.split(":") for p in text.split(","))
+        )
+    except ValueError as error:
+        raise ValueError(f"--curriculum {text!r}; expected pairs such as 0:24,0.5:64") from error
+    return pairs
 
 
 def _autoencoder_trainer(
@@ -87,7 +113,12 @@ def _world_model_trainer(
 ) -> WorldModelTrainer:
     from rich.progress import Progress
 
-    from sana_wm_ros.training.export import autoencoder_of_run, keep_autoencoder, kept_autoencoder
+    from sana_wm_ros.training.export import (
+        autoencoder_of_run,
+        keep_autoencoder,
+        kept_autoencoder,
+        with_weighted_contact,
+    )
     from sana_wm_ros.training.latents import load_drives
     from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
 
@@ -107,6 +138,7 @@ def _world_model_trainer(
             training = replace(training, model=model.transformer.config, heads=model.heads.config)
             parts = {"transformer": model.transformer, "heads": model.heads}
             start_from = {f"{k}.{n}": v for k, part in parts.items() for n, v in part.state_dict().items()}
+            start_from = with_weighted_contact(start_from, training.objective.contact_weight)
         else:
             autoencoder = autoencoder_of_run(init)
         keep_autoencoder(autoencoder, out)

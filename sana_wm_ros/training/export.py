@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
+from torch import Tensor
 
 from sana_wm_ros.training.run_folder import BadRun, RunFolder
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
@@ -62,6 +63,13 @@ def kept_autoencoder(run: Path) -> Autoencoder | None:
     model = Autoencoder(AutoencoderConfig(**stored["config"]))
     model.load_state_dict(stored["weights"])
     return model.eval().requires_grad_(False)
+
+
+def with_weighted_contact(weights: dict[str, Tensor], contact_weight: float) -> dict[str, Tensor]:
+    """Exported weights as training left them: the logit of contact moved up again by log w."""
+    bias = weights["heads.out.bias"].clone()
+    bias[0] += math.log(contact_weight)
+    return weights | {"heads.out.bias": bias}
 
 
 def model_of_run(path: Path) -> tuple[NavigationModel, dict[str, Any]]:
