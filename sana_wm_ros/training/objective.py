@@ -89,7 +89,7 @@ def losses(
     noise = torch.randn(x0.shape, generator=generator)
     level = sigma[:, :, None, None, None]
     noised = (1 - level) * x0 + level * noise
-    out, features, _ = transformer(noised, sigma, camera_track(clips, image), None, chunks)
+    out, features, _ = transformer(noised, sigma, camera_track(clips, image), None, chunks, context)
     if transformer.config.prediction == "flow":
         out = noised - level * out
     future = clips.future_BF * clips.valid_BF

@@ -20,6 +20,9 @@ class TransformerConfig:
     width: hidden channels; heads * head_width must equal it.
     softmax_every: every n-th block attends exactly, the others carry a Gated DeltaNet state.
     window_frames, sink_frames: what exact attention sees before its own chunk, in latent frames.
+    keyframes: seen frames that softmax blocks remember beside the window, kept for coverage of places
+        (0: none, as published). keyframe_reads: how many of them a chunk looks up, those whose view
+        overlaps its own most.
     raw_per_latent: raw frames whose rays the Plücker input holds, 6 channels each.
     position_scale: model units per metre (the camera branch likes positions of about 1).
     prediction: what the last layer says, the clean latent (x0) or the flow (noise - x0).
@@ -43,6 +46,8 @@ class TransformerConfig:
     softmax_every: int = 4
     window_frames: int = 16
     sink_frames: int = 1
+    keyframes: int = 0
+    keyframe_reads: int = 4
     conv_width: int = 4
     raw_per_latent: int = 4
     position_scale: float = 0.15
@@ -62,6 +67,7 @@ class TransformerConfig:
             "width": (8, 8192), "depth": (1, 128), "heads": (1, 128), "head_width": (8, 256),
             "latent_channels": (1, 1024), "latent_height": (1, 256), "latent_width": (1, 256),
             "softmax_every": (1, 128), "window_frames": (1, 1024), "sink_frames": (0, 64),
+            "keyframes": (0, 4096), "keyframe_reads": (1, 64),
             "conv_width": (1, 16), "raw_per_latent": (1, 64), "chunk_frames": (1, 1024),
             "max_chunk_frames": (1, 1024), "timestep_width": (2, 8192),
             "default_steps": (1, 1000),
@@ -90,6 +96,8 @@ class TransformerConfig:
             )
         if self.head_width % 8:
             raise BadConfig(f"head_width is {self.head_width}; expected a multiple of 8 (4x4 camera groups)")
+        if 0 < self.keyframes < self.keyframe_reads:
+            raise BadConfig(f"keyframes is {self.keyframes}; expected 0 or at least keyframe_reads")
         if self.chunk_frames > self.max_chunk_frames:
             raise BadConfig(f"chunk_frames is {self.chunk_frames}; expected at most {self.max_chunk_frames}")
 

@@ -132,7 +132,7 @@ class NavigationContext:
         for chunks in pieces:
             stop = start + sum(chunks)
             _, _, state = model.transformer(
-                latents[None, start:stop], clean, track.slice(start, stop), state, chunks
+                latents[None, start:stop], clean, track.slice(start, stop), state, chunks, stop - start
             )
             start = stop
         return replace(

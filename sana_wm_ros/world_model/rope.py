@@ -21,7 +21,7 @@ def axis_widths(width: int) -> tuple[int, int, int]:
 
 def _angles(position: Tensor, axis_width: int, pairs: int) -> Tensor:
     frequency = THETA ** (-torch.arange(pairs, device=position.device, dtype=torch.float64) * 2 / axis_width)
-    return position.double()[:, None] * frequency
+    return position.double()[..., None] * frequency
 
 
 def rotary_tables(
@@ -49,3 +49,19 @@ def rotary_tables(
     t, v, u = (part // 2 for part in widths)
     tc, vc, uc = (part // 2 for part in axis_widths(width // 2))
     return table((t, v, u)), table((tc, vc, uc))
+
+
+def time_turns(config: TransformerConfig, frames: Tensor) -> Tensor:
+    """Factors that move keys and values by ``frames`` in time, (..., 2, 2, D/2): of [keys, values] of [main, camera].
+
+    Rows and columns stay where they are, and values of main heads have no place at all.
+    """
+    width = config.head_width
+    time, camera_time = axis_widths(width)[0], axis_widths(width // 2)[0]
+    angle = torch.zeros(*frames.shape, 2, 2, width // 2, device=frames.device, dtype=torch.float64)
+    turned = _angles(frames, time, time // 2)
+    angle[..., 0, 0, : time // 2] = turned
+    # The first half of a camera head moves with the camera instead.
+    pairs = slice(width // 4, width // 4 + camera_time // 2)
+    angle[..., 1, pairs] = turned[..., None, : camera_time // 2]
+    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sana_wm_ros.world_model.camera import CameraTrack, camera_tables
 from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.keyframes import Recall
 from sana_wm_ros.world_model.rope import rotary_tables
 
 
@@ -20,6 +21,7 @@ class Segment:
     query_NEE, key_NEE, out_NEE: right factors of row vectors for the camera half of a
         head, N = F B S rows, E = D/2 channels: the token's 4 x 4 matrix once per
         group of four.
+    recall: which keyframes each chunk looks up; None without keyframe memory.
     """
 
     first_frame: int
@@ -30,6 +32,7 @@ class Segment:
     key_NEE: Tensor
     out_NEE: Tensor
     plucker_FBSP: Tensor
+    recall: Recall | None = None
 
     @property
     def frames(self) -> int:
@@ -43,7 +46,11 @@ class Segment:
 
 
 def make_segment(
-    config: TransformerConfig, track: CameraTrack, first_frame: int, chunk_lengths: tuple[int, ...]
+    config: TransformerConfig,
+    track: CameraTrack,
+    first_frame: int,
+    chunk_lengths: tuple[int, ...],
+    recall: Recall | None = None,
 ) -> Segment:
     """Tables for the blocks from a camera track and the way its frames fall into chunks."""
     frames = track.poses_BF44.shape[1]
@@ -69,4 +76,5 @@ def make_segment(
         key_NEE=grouped(tables.ray_inverse_FBS44.transpose(-1, -2)),
         out_NEE=grouped(tables.ray_FBS44.transpose(-1, -2)),
         plucker_FBSP=tables.plucker_FBSP,
+        recall=recall,
     )

@@ -9,6 +9,7 @@ Inside, time comes first: tokens are (F, B, S, C).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from sana_wm_ros.world_model.camera import CameraTrack
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.delta_attention import DeltaAttention
+from sana_wm_ros.world_model.keyframes import Keyframes, recall
 from sana_wm_ros.world_model.mlp import GatedConvMLP
 from sana_wm_ros.world_model.segment import Segment, make_segment
 from sana_wm_ros.world_model.state import DeltaState, ModelState, WindowState
@@ -85,8 +87,7 @@ class Block(nn.Module):
         """The state before the first frame."""
         tail = self.mlp.empty(batch)
         if isinstance(self.attn, WindowAttention):
-            frames, keys, values = self.attn.empty(batch)
-            return WindowState(frames=frames, keys_BHWSD=keys, values_BHWSD=values, mlp_tail_1BSC=tail)
+            return self.attn.empty(batch, tail)
         memory, normaliser, keys = self.attn.empty(batch)
         return DeltaState(
             memory_BHRD=memory, normaliser_BH1D=normaliser, key_tail_EBSC=keys, mlp_tail_1BSC=tail
@@ -106,7 +107,7 @@ class Block(nn.Module):
         x = modulated(h_FBSC, shift_a, scale_a)
         if isinstance(self.attn, WindowAttention):
             assert isinstance(state, WindowState)
-            attended, (frames, keys, values) = self.attn(x, segment, state)
+            attended, window = self.attn(x, segment, state)
         else:
             assert isinstance(state, DeltaState)
             attended, (memory, normaliser, tail) = self.attn(x, segment, state)
@@ -121,7 +122,7 @@ class Block(nn.Module):
         mixed, mlp_tail = self.mlp(modulated(h, shift_m, scale_m), segment, state.mlp_tail_1BSC)
         h = torch.addcmul(h, gate_m, mixed)
         if isinstance(self.attn, WindowAttention):
-            return h, WindowState(frames=frames, keys_BHWSD=keys, values_BHWSD=values, mlp_tail_1BSC=mlp_tail)
+            return h, replace(window, mlp_tail_1BSC=mlp_tail)
         return h, DeltaState(
             memory_BHRD=memory, normaliser_BH1D=normaliser, key_tail_EBSC=tail, mlp_tail_1BSC=mlp_tail
         )
@@ -157,7 +158,12 @@ class SanaTransformer(nn.Module):
     def empty_state(self, batch: int) -> ModelState:
         """The state before the first frame."""
         blocks = (cast(Block, block) for block in self.blocks)
-        return ModelState(next_frame=0, blocks=tuple(block.empty(batch) for block in blocks))
+        places = Keyframes.none(self.config, batch, self.x_embedder.proj.weight.device)
+        return ModelState(
+            next_frame=0,
+            blocks=tuple(block.empty(batch) for block in blocks),
+            keyframes=places if self.config.keyframes else None,
+        )
 
     def forward(
         self,
@@ -166,12 +172,15 @@ class SanaTransformer(nn.Module):
         track: CameraTrack,
         state: ModelState | None = None,
         chunk_lengths: tuple[int, ...] | None = None,
+        observed: int = 0,
     ) -> tuple[Tensor, Tensor, ModelState]:
         """One pass over a segment.
 
         x_BFCHW: latents noised to ``sigma_BF`` in [0, 1] (0 clean; (1, 1) where all frames share it).
         track: the camera, F frames. state: what earlier frames left (None: nothing). chunk_lengths:
-        how the F frames fall into chunks (None: the preset's own, a shorter one last).
+        how the F frames fall into chunks (None: the preset's own, a shorter one last). observed: how
+        many frames at the segment's beginning a camera saw, whole chunks of them: only those are ever
+        kept as keyframes.
         Returns the clean latents or the flow as the preset predicts (B, F, C, H, W), the features that
         heads read (B, F, S, width) and the new state.
         """
@@ -180,7 +189,10 @@ class SanaTransformer(nn.Module):
         lengths = self.chunk_lengths(F) if chunk_lengths is None else chunk_lengths
         if self.config.blank_pure_noise:
             x_BFCHW = torch.where(sigma_BF[..., None, None, None] < 1.0, x_BFCHW, 0.0)
-        segment = make_segment(self.config, track, state.next_frame, lengths)
+        keyframes, found = state.keyframes, None
+        if keyframes is not None:
+            found, keyframes = recall(self.config, keyframes, track, state.next_frame, lengths, observed)
+        segment = make_segment(self.config, track, state.next_frame, lengths, found)
         tokens = x_BFCHW.flatten(3).permute(1, 0, 3, 2)
         h = nn.functional.linear(tokens, self.x_embedder.weight, self.x_embedder.proj.bias)
         t_FBC = self.t_embedder(sigma_BF.t() * TIMESTEPS)
@@ -191,7 +203,11 @@ class SanaTransformer(nn.Module):
             blocks.append(new)
         out = self.final_layer(h, t_FBC).permute(1, 0, 3, 2).unflatten(-1, x_BFCHW.shape[-2:])
         features = normalised(h).transpose(0, 1)
-        return out, features, ModelState(next_frame=state.next_frame + F, blocks=tuple(blocks))
+        return (
+            out,
+            features,
+            ModelState(next_frame=state.next_frame + F, blocks=tuple(blocks), keyframes=keyframes),
+        )
 
     def chunk_lengths(self, frames: int) -> tuple[int, ...]:
         """``frames`` in chunks of the preset's length, a shorter one last."""
