@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sana_wm_ros.training.episodes import Episode
 from sana_wm_ros.training.futures import commanded, observe
+from sana_wm_ros.training.places import SEEN_M, view_distance
 from sana_wm_ros.world_model.model import NavigationContext, NavigationModel
 from sana_wm_ros.world_model.protocol import Rollout
 
@@ -21,8 +22,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 BASELINES = ("last frame", "context mean", "nearest view")
-RADIAN_M = 1.5  # a view one radian aside is as far as one 1.5 m away
-SEEN_M = 1.0  # a view this near to a seen one shows a place that was seen
 AWAY_S = 30.0  # a place comes back when for so long no view was near it
 CUT_S = 5.0
 MIN_RANGE_M = 0.1
@@ -86,13 +85,6 @@ def edges(pictures_FHWC: Tensor) -> Floats:
     across = (values[:, :, 1:] - values[:, :, :-1]).abs().flatten(1).mean(1)
     down = (values[:, 1:] - values[:, :-1]).abs().flatten(1).mean(1)
     return np.asarray((across + down).double().numpy())
-
-
-def view_distance(poses_M3: Floats, poses_F3: Floats) -> Floats:
-    """How far every seen view is from every other one, (F, M): metres, a radian aside as ``RADIAN_M``."""
-    moved = poses_F3[:, None, :2] - poses_M3[None, :, :2]
-    turn = np.abs((poses_F3[:, None, 2] - poses_M3[None, :, 2] + np.pi) % (2 * np.pi) - np.pi)
-    return np.asarray(np.hypot(moved[..., 0], moved[..., 1]) + RADIAN_M * turn)
 
 
 def nearest_views(episode: Episode, seen: int, ahead: list[int], per_latent: int) -> list[int]:

@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import textwrap
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import yaml
 from torch import Tensor
 
 from sana_wm_ros.training.run_folder import BadRun, RunFolder
+from sana_wm_ros.training.world_model_trainer import WorldModelTraining
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.heads import Heads, HeadsConfig
@@ -65,11 +67,55 @@ def kept_autoencoder(run: Path) -> Autoencoder | None:
     return model.eval().requires_grad_(False)
 
 
-def with_weighted_contact(weights: dict[str, Tensor], contact_weight: float) -> dict[str, Tensor]:
-    """Exported weights as training left them: the logit of contact moved up again by log w."""
-    bias = weights["heads.out.bias"].clone()
-    bias[0] += math.log(contact_weight)
-    return weights | {"heads.out.bias": bias}
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a world model's training begins with; ``weights`` None: with random ones."""
+
+    training: WorldModelTraining
+    autoencoder: Autoencoder
+    weights: dict[str, Tensor] | None
+
+
+def start_of(out: Path, init: Path | None, training: WorldModelTraining) -> Start:
+    """Where a run in ``out`` begins: where it was, or from ``init``.
+
+    init: the run folder of an autoencoder, the run folder of a world model (its averaged weights), or a model
+    folder; the last two also decide the sizes. Raises ``BadRun`` when there is neither.
+    """
+    config = RunFolder(path=out).config() if (out / "config.yaml").exists() else None
+    if config is not None:
+        kept = kept_autoencoder(out)
+        if kept is None:
+            raise BadRun(f"{out} lacks {AUTOENCODER_FILE}; choose another --out")
+        return Start(training=_sized(training, config), autoencoder=kept, weights=None)
+    if init is None:
+        raise BadRun("a new world model needs --init: an autoencoder's run folder, or a model folder")
+    if (init / "model.safetensors").exists():
+        from sana_wm_ros.world_model.checkpoint import load_model
+
+        model = load_model(init)
+        sized = replace(training, model=model.transformer.config, heads=model.heads.config)
+        parts = {"transformer": model.transformer, "heads": model.heads}
+        weights = {f"{k}.{n}": v.float() for k, part in parts.items() for n, v in part.state_dict().items()}
+        # training's own logits of contact lie higher by log w, see model_of_run
+        bias = weights["heads.out.bias"].clone()
+        bias[0] += math.log(training.objective.contact_weight)
+        weights["heads.out.bias"] = bias
+        return Start(training=sized, autoencoder=model.autoencoder, weights=weights)
+    if kept_autoencoder(init) is not None:
+        config, state = stored_run(init, "world-model")
+        kept = kept_autoencoder(init)
+        assert kept is not None
+        return Start(
+            training=_sized(training, config), autoencoder=kept, weights=dict(state["average"]["values"])
+        )
+    return Start(training=training, autoencoder=autoencoder_of_run(init), weights=None)
+
+
+def _sized(training: WorldModelTraining, config: dict[str, Any]) -> WorldModelTraining:
+    """The training with the sizes of a stored run."""
+    sizes = {"model": TransformerConfig(**config["model"]), "heads": HeadsConfig(**config["heads"])}
+    return replace(training, **sizes)
 
 
 def model_of_run(path: Path) -> tuple[NavigationModel, dict[str, Any]]:

@@ -42,6 +42,11 @@ class RunFolder:
             file.write_text(yaml.safe_dump(config, sort_keys=False))
         return cls(path=path, tensorboard=tensorboard)
 
+    def config(self) -> dict[str, Any]:
+        """The settings that the run was begun with."""
+        stored: dict[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text())
+        return stored
+
     def load(self) -> dict[str, Any] | None:
         """The newest state, or None in a new run."""
         file = self.path / "state.pt"
