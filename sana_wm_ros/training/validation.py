@@ -216,6 +216,7 @@ def validate(
         checks.append(check_drive(model, episode, other, seen=seen, frames=frames, ablation=ablation))
         progress(0.7 * (index + 1) / len(still))
     result = summarise(checks, seen=seen, period_s=period_s)
+    result["seeds"] = spans([episode.seed for episode in still])
     if contact_drives:
         open_loop = _pick(contact or data, contact_drives, lambda episode: episode.open_loop)
         result["contact"] = validate_contact(model, open_loop, ablation=ablation)
@@ -237,6 +238,17 @@ def _pick(folders: list[Path], count: int, wanted: Callable[[Episode], bool]) ->
             else:
                 queues.remove(queue)
     return chosen[:count]
+
+
+def spans(seeds: list[int]) -> str:
+    """Seeds as ranges: ``3-5, 9``; gaps of up to ten count as none."""
+    found: list[list[int]] = []
+    for seed in sorted(seeds):
+        if found and seed - found[-1][1] <= 10:
+            found[-1][1] = seed
+        else:
+            found.append([seed, seed])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
 
 
 def draw_film_strips(films: list[Film], path: Path) -> None:
