@@ -50,7 +50,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _nodes(context: LaunchContext) -> list[Node | RegisterEventHandler]:
-    from sana_wm_ros.nodes.bag_facts import read_facts
+    from sana_wm_ros.evaluation.bag_facts import read_facts
     from sana_wm_ros.nodes.replay import planner_setup
 
     def value(name: str) -> str:

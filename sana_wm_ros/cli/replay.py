@@ -42,8 +42,8 @@ def replay(
     """
     from rich.console import Console
 
+    from sana_wm_ros.evaluation.goal_plan import GoalPlan
     from sana_wm_ros.nodes.replay import ReplayOptions
-    from sana_wm_ros.nodes.replay_goals import GoalPlan
 
     options = ReplayOptions(
         bag=bag,

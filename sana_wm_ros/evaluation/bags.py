@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.rosbag1 import ReaderError as ReaderError1
+from rosbags.rosbag2 import ReaderError as ReaderError2
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
+
+from sana_wm_ros.evaluation.salvage import salvageable, salvaged
+
+# What a broken file makes rosbags, its storage plug-ins and the decoders of messages raise.
+_BROKEN = (
+    AnyReaderError,
+    ReaderError1,
+    ReaderError2,
+    SerdeError,
+    sqlite3.Error,
+    ValueError,
+    LookupError,
+    struct.error,
+)
 
 
 class BadBag(ValueError):
@@ -26,11 +45,15 @@ class Topic:
 
 
 class Bag:
-    """An open bag: its topics, and its messages in the order in which they were recorded."""
+    """An open bag: its topics, and its messages in the order in which they were recorded.
 
-    def __init__(self, path: Path, reader: AnyReader) -> None:
+    tolerant: reading ends where the file is broken, and ``notes`` say so, instead of raising.
+    """
+
+    def __init__(self, path: Path, reader: AnyReader, *, tolerant: bool = False) -> None:
         self.path = path
-        self._reader = reader
+        self.notes: list[str] = []
+        self._reader, self._tolerant = reader, tolerant
 
     @property
     def duration_s(self) -> float:
@@ -62,8 +85,8 @@ class Bag:
             for connection, time_ns, raw in self._reader.messages(wanted):
                 message = self._reader.deserialize(raw, connection.msgtype)
                 yield connection.topic, connection.msgtype, time_ns / 1e9, message
-        except (AnyReaderError, ValueError, IndexError) as error:
-            raise BadBag(f"{self.path}: broken in the middle ({error}); record it again") from error
+        except _BROKEN as error:
+            self._broken(error)
 
     def serialized(self, names: set[str]) -> Iterator[tuple[str, int, bytes]]:
         """(topic, recording time in ns, message as ROS 2 serialises it) of the named topics."""
@@ -75,15 +98,48 @@ class Bag:
             for connection, time_ns, raw in self._reader.messages(wanted):
                 data = bytes(raw) if self._reader.is2 else bytes(store.ros1_to_cdr(raw, connection.msgtype))
                 yield connection.topic, time_ns, data
-        except (AnyReaderError, ValueError, IndexError, KeyError) as error:
+        except _BROKEN as error:
+            self._broken(error)
+
+    def _broken(self, error: Exception) -> None:
+        if not self._tolerant:
             raise BadBag(f"{self.path}: broken in the middle ({error}); record it again") from error
+        note = (
+            f"the bag is broken in the middle ({type(error).__name__}: {error}); what comes before was used"
+        )
+        if note not in self.notes:
+            self.notes.append(note)
 
 
 @contextmanager
-def open_bag(path: Path) -> Iterator[Bag]:
-    """Open a bag for reading. Raises ``BadBag`` naming the file, what is wrong and what to do."""
+def open_bag(path: Path, *, tolerant: bool = False) -> Iterator[Bag]:
+    """Open a bag for reading. Raises ``BadBag`` naming the file, what is wrong and what to do.
+
+    tolerant: an mcap file that was cut short, or whose metadata.yaml is missing, is read as far as it goes.
+    """
     if not path.exists():
         raise BadBag(f"{path}: no such bag")
+    try:
+        opened = _opened(path)
+    except BadBag as error:
+        if not (tolerant and salvageable(path)):
+            raise
+        with salvaged(path) as (whole, note):
+            reader = _opened(whole)
+            try:
+                bag = Bag(path, reader, tolerant=True)
+                bag.notes.append(f"{note} ({str(error).removeprefix(f'{path}: ')})")
+                yield bag
+            finally:
+                reader.close()
+        return
+    try:
+        yield Bag(path, opened, tolerant=tolerant)
+    finally:
+        opened.close()
+
+
+def _opened(path: Path) -> AnyReader:
     if path.is_dir() and not (path / "metadata.yaml").is_file():
         raise BadBag(
             f"{path}: no metadata.yaml; the recording was not finished, or this is not a bag's folder"
@@ -93,10 +149,7 @@ def open_bag(path: Path) -> Iterator[Bag]:
         reader.open()
     except Exception as error:  # rosbags, yaml and struct errors: to the user all are one broken file
         raise BadBag(f"{path}: not a readable bag ({type(error).__name__}: {error})") from error
-    try:
-        yield Bag(path, reader)
-    finally:
-        reader.close()
+    return reader
 
 
 def stamp_s(message: Any) -> float:

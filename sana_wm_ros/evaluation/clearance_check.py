@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sana_wm_ros.evaluation.imagination_check import Foretelling
+from sana_wm_ros.evaluation.foretelling import Foretelling
 from sana_wm_ros.evaluation.metrics import Floats, mean_of_known
 
 CLEARANCE_GUESSES = ("imagined", "last ranges", "mean ranges")

@@ -9,37 +9,40 @@ from typing import Any
 
 import numpy as np
 
-from sana_wm_ros.evaluation.bags import BadBag, Bag, Topic, open_bag, stamp_s
+from sana_wm_ros.evaluation.bag_facts import SCAN, BagFacts, facts_of
+from sana_wm_ros.evaluation.bag_sensing import BagSensing, scan_rays
+from sana_wm_ros.evaluation.bags import BadBag, Bag, Topic, open_bag
 from sana_wm_ros.evaluation.clearance_check import MeasuredClearance, sector_minimum
-from sana_wm_ros.evaluation.imagination_check import Drive
+from sana_wm_ros.evaluation.foretelling import Drive
 from sana_wm_ros.evaluation.metrics import Floats
-from sana_wm_ros.evaluation.pictures import rgb_picture
-from sana_wm_ros.geometry.camera import Pinhole, base_to_optical, undistortion
-from sana_wm_ros.geometry.se3 import from_quaternion, yaw_from_quaternion
+from sana_wm_ros.geometry.camera import base_to_optical
 from sana_wm_ros.world_model.observation_buffer import NewFrames, ObservationBuffer
 from sana_wm_ros.world_model.protocol import Intrinsics, ModelSpec
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+CONTACT = "std_msgs/msg/Bool"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriveInput:
-    """What is known of a bag that the bag may not say, and which of its topics to take (None: the busiest).
+class CameraGuess:
+    """What is taken for granted where the bag does not say it.
 
-    field_of_view_rad: horizontal, where there is no camera_info. camera_xyz_m, camera_rpy_rad: the camera's
-    body frame in the base, where there is no /tf_static.
+    xyz_m, rpy_rad: the camera's body in the base, where there is no /tf_static. field_of_view_rad:
+    horizontal; 0 takes camera_info's, or 90 degrees where there is none.
     """
 
-    image_topic: str | None = None
-    odometry_topic: str | None = None
-    camera_xyz_m: tuple[float, float, float] = (0.1, 0.0, 0.35)
-    camera_rpy_rad: tuple[float, float, float] = (0.0, 0.12, 0.0)
-    field_of_view_rad: float = 1.5708
+    xyz_m: tuple[float, float, float] = (0.1, 0.0, 0.35)
+    rpy_rad: tuple[float, float, float] = (0.0, 0.12, 0.0)
+    field_of_view_rad: float = 0.0
+    rectified: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedDrive:
-    """The longest stretch without a gap, all odometry (stamp, x, y, yaw), and what was counted or assumed."""
+    """The longest stretch without a gap, all odometry (time, x, y, yaw), and what was counted or assumed.
+
+    contact_T2: time and 1 where a bumper (a std_msgs/Bool on a topic that ends in "contact") was pressed.
+    """
 
     path: Path
     drive: Drive
@@ -49,57 +52,71 @@ class RecordedDrive:
     counts: dict[str, int]
     notes: list[str]
     measured: MeasuredClearance | None = None
+    contact_T2: Floats | None = None
 
 
-def read_drive(path: Path, spec: ModelSpec, given: DriveInput | None = None) -> RecordedDrive:
+def read_drive(
+    path: Path, spec: ModelSpec, *, wanted: dict[str, str] | None = None, guess: CameraGuess | None = None
+) -> RecordedDrive:
     """Read an input bag. Raises ``BadBag`` where pictures or odometry are missing or never meet."""
-    given = given or DriveInput()
     with open_bag(path) as bag:
-        image = _needed(bag, IMAGE_TYPES, given.image_topic, "pictures")
-        odometry = _needed(bag, ("nav_msgs/msg/Odometry",), given.odometry_topic, "odometry")
-        notes = [f"pictures from {image.name}, odometry from {odometry.name}"]
-        buffer = ObservationBuffer(spec, _extrinsics(bag, image, odometry, given, notes))
-        info = bag.find(("sensor_msgs/msg/CameraInfo",))
-        scan = bag.find(("sensor_msgs/msg/LaserScan",), ending="scan")
-        names = {topic.name for topic in (image, odometry, info, scan) if topic is not None}
-        scans: list[tuple[float, Floats]] = []
-        pieces: list[list[NewFrames]] = []
-        stamped: list[tuple[float, float, float, float]] = []
-        for name, msgtype, _, message in bag.messages(names):
-            if name == image.name:
-                picture = rgb_picture(message, msgtype)
-                if info is None and buffer.intrinsics is None:
-                    _assume_field_of_view(buffer, picture.shape, given, notes)
-                buffer.add_image(stamp_s(message), picture)
-            elif name == odometry.name:
-                stamped += _add_odometry(buffer, message)
-            elif scan is not None and name == scan.name:
-                scans += _sectors(message, spec)
-            else:
-                _set_camera(buffer, message, notes)
-            taken = buffer.take()
-            if taken is not None:
-                pieces = [*pieces, [taken]] if taken.restart else [*pieces[:-1], [*pieces[-1], taken]]
-        notes += buffer.drain_notes()
-        return RecordedDrive(
-            path=path,
-            drive=_longest(path, pieces, buffer.intrinsics, notes),
-            odometry_T4=np.array(stamped, dtype=np.float64).reshape(-1, 4),
-            topics=bag.topics,
-            duration_s=bag.duration_s,
-            counts=dict(Counter(buffer.counts)),
-            notes=notes,
-            measured=_measured(scans, spec),
-        )
+        return drive_of(bag, facts_of(bag, wanted, complete=True), spec, guess or CameraGuess())
 
 
-def _sectors(message: Any, spec: ModelSpec) -> list[tuple[float, Floats]]:
+def drive_of(bag: Bag, facts: BagFacts, spec: ModelSpec, guess: CameraGuess) -> RecordedDrive:
+    """The drive of an open bag; raises as ``read_drive`` does."""
+    notes = [f"{role}: {topic.name}" for role, topic in facts.topics.items()]
+    for role in ("image", "odom"):
+        if role not in facts.topics:
+            raise BadBag(f"{bag.path}: without {role} there is no drive to imagine from")
+    buffer = ObservationBuffer(spec, camera_place(facts, guess, notes))
+    sensing = BagSensing(facts, buffer, field_of_view_rad=guess.field_of_view_rad, rectified=guess.rectified)
+    bumper = bag.find((CONTACT,), ending="contact")
+    names = facts.names | ({bumper.name} if bumper else set())
+    scans: list[tuple[float, Floats]] = []
+    contacts: list[tuple[float, float]] = []
+    pieces: list[list[NewFrames]] = []
+    for name, msgtype, recorded_s, message in bag.messages(names):
+        sensing.take(name, msgtype, recorded_s, message)
+        if msgtype == SCAN:
+            scans += _sectors(message, facts, recorded_s, spec)
+        elif bumper is not None and name == bumper.name:
+            contacts.append((recorded_s + facts.stamp_ahead_s, float(message.data)))
+        taken = buffer.take()
+        if taken is not None and taken.restart:
+            pieces.append([])
+        if taken is not None:
+            pieces[-1].append(taken)
+    notes += sensing.notes
+    return RecordedDrive(
+        path=bag.path,
+        drive=_longest(bag.path, pieces, buffer.intrinsics, notes),
+        odometry_T4=facts.path_T4,
+        topics=bag.topics,
+        duration_s=bag.duration_s,
+        counts=dict(Counter(buffer.counts)),
+        notes=notes,
+        measured=_measured(scans, spec),
+        contact_T2=np.array(contacts).reshape(-1, 2) if contacts else None,
+    )
+
+
+def camera_place(facts: BagFacts, guess: CameraGuess, notes: list[str]) -> Floats:
+    """T_base_camera (optical axes): from /tf_static where it links the two frames, else as guessed."""
+    if facts.camera_xyz_rpy is not None:
+        notes.append("the camera's place on the robot is from /tf_static")
+        return base_to_optical(facts.camera_xyz_rpy[:3], facts.camera_xyz_rpy[3:])
+    notes.append("no /tf_static from base to camera: the camera's place on the robot was assumed")
+    return base_to_optical(guess.xyz_m, guess.rpy_rad)
+
+
+def _sectors(message: Any, facts: BagFacts, recorded_s: float, spec: ModelSpec) -> list[tuple[float, Floats]]:
     """A scan as clearance by sector, where it was taken about the robot's own axes."""
     if message.header.frame_id.rpartition("/")[2] not in ("base_link", "base_footprint"):
         return []  # a scanner mounted elsewhere measures from another centre
-    ranges = np.asarray(message.ranges, dtype=np.float64)
-    angles = message.angle_min + message.angle_increment * np.arange(len(ranges))
-    return [(stamp_s(message), sector_minimum(ranges, angles, spec.sectors, spec.max_range_m))]
+    ranges, angles = scan_rays(message)
+    clearance_K = sector_minimum(ranges, angles, spec.sectors, spec.max_range_m)
+    return [(facts.time_of(message, recorded_s), clearance_K)]
 
 
 def _measured(scans: list[tuple[float, Floats]], spec: ModelSpec) -> MeasuredClearance | None:
@@ -110,79 +127,6 @@ def _measured(scans: list[tuple[float, Floats]], spec: ModelSpec) -> MeasuredCle
         clearance_TK=np.stack([clearance for _, clearance in scans]),
         max_range_m=spec.max_range_m,
     )
-
-
-def _needed(bag: Bag, msgtypes: tuple[str, ...], name: str | None, what: str) -> Topic:
-    found = bag.find(msgtypes, name=name)
-    if found is None:
-        there = ", ".join(f"{topic.name} ({topic.msgtype})" for topic in bag.topics) or "nothing"
-        wanted = f"topic {name} of type " if name else ""
-        raise BadBag(f"{bag.path}: no {what}; expected {wanted}{' or '.join(msgtypes)}, found {there}")
-    return found
-
-
-def _add_odometry(buffer: ObservationBuffer, message: Any) -> list[tuple[float, float, float, float]]:
-    pose, twist, q = message.pose.pose, message.twist.twist, message.pose.pose.orientation
-    try:
-        yaw = yaw_from_quaternion((q.x, q.y, q.z, q.w))
-    except ValueError:
-        yaw = float("nan")  # the buffer refuses and counts it
-    pose_3 = np.array([pose.position.x, pose.position.y, yaw])
-    buffer.add_odometry(stamp_s(message), pose_3, np.array([twist.linear.x, twist.linear.y, twist.angular.z]))
-    return [(stamp_s(message), *pose_3.tolist())] if np.isfinite(pose_3).all() else []
-
-
-def _set_camera(buffer: ObservationBuffer, message: Any, notes: list[str]) -> None:
-    matrix = np.asarray(message.k if hasattr(message, "k") else message.K, dtype=np.float64)
-    coefficients = message.d if hasattr(message, "d") else message.D
-    if undistortion(message.distortion_model, coefficients) != "none":
-        sentence = f"the lens's distortion ({message.distortion_model}) was not undone for this check"
-        if sentence not in notes:
-            notes.append(sentence)
-    buffer.set_camera(
-        Pinhole(
-            fx=matrix[0], fy=matrix[4], cx=matrix[2], cy=matrix[5], width=message.width, height=message.height
-        )
-    )
-
-
-def _assume_field_of_view(
-    buffer: ObservationBuffer, shape: tuple[int, ...], given: DriveInput, notes: list[str]
-) -> None:
-    buffer.set_camera(Pinhole.from_field_of_view(given.field_of_view_rad, shape[1], shape[0]))
-    degrees = np.degrees(given.field_of_view_rad)
-    sentence = f"no camera_info: a horizontal field of view of {degrees:.0f} degrees was assumed"
-    if sentence not in notes:
-        notes.append(sentence)
-
-
-def _extrinsics(bag: Bag, image: Topic, odometry: Topic, given: DriveInput, notes: list[str]) -> Floats:
-    """T_base_camera: from /tf_static where it links the two frames, else as given."""
-    frames: dict[str, str] = {}
-    parents: dict[str, tuple[str, Floats]] = {}
-    for name, _, _, message in bag.messages({image.name, odometry.name, "/tf_static"}):
-        if name == image.name:
-            frames.setdefault("camera", message.header.frame_id)
-        elif name == odometry.name:
-            frames.setdefault("base", message.child_frame_id)
-        else:
-            for link in message.transforms:
-                t, q = link.transform.translation, link.transform.rotation
-                matrix = from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
-                parents[link.child_frame_id] = (link.header.frame_id, matrix)
-        if len(frames) == 2 and (parents or bag.find(("tf2_msgs/msg/TFMessage",), name="/tf_static") is None):
-            break
-    frame, T = frames.get("camera", ""), np.eye(4)
-    for _ in range(len(parents) + 1):  # a chain longer than the table would be a loop
-        if frame == frames.get("base") and frame:
-            notes.append("the camera's place on the robot is from /tf_static")
-            return T
-        if frame not in parents:
-            break
-        frame, step = parents[frame]
-        T = step @ T
-    notes.append("no /tf_static from base to camera: the camera's place on the robot was assumed")
-    return base_to_optical(given.camera_xyz_m, given.camera_rpy_rad)
 
 
 def _longest(

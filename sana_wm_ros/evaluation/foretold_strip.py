@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sana_wm_ros.evaluation.film_strip import FilmRow, Picture, film_strip
-from sana_wm_ros.evaluation.imagination_check import BASELINES, MODEL, Foretelling
+from sana_wm_ros.evaluation.foretelling import BASELINES, MODEL, Foretelling
 
 _ROWS = (MODEL, *BASELINES)
 _ROUND_LEADS_S = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 60.0)

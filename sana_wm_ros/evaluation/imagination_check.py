@@ -1,4 +1,4 @@
-"""Hold the imagination against the recording: imagine under the motion that was really driven, then compare.
+"""Hold the imagination against the recording: from some moments on, imagine what was driven and compare.
 
 In a replay the robot drives the recording and not our plan, so a plan's own imagination has nothing to be
 compared with. This offline pass can be: at some moments the context ends, the model imagines under the
@@ -11,55 +11,26 @@ Dimension letters: T raw frames, F latent frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sana_wm_ros.evaluation.metrics import Floats, Pictures, mean_of_known, mean_view, nearest_view, psnr_db
-from sana_wm_ros.world_model.protocol import Context, Intrinsics, WorldModel
+from sana_wm_ros.evaluation.foretelling import (
+    BASELINES,
+    MODEL,
+    STILL,
+    Drive,
+    Foretelling,
+    foretell,
+    latent_errors,
+)
+from sana_wm_ros.evaluation.metrics import Floats, Pictures, mean_of_known, psnr_db
+from sana_wm_ros.world_model.protocol import Context, WorldModel
 
-BASELINES = ("last frame", "nearest view", "mean view")
-MODEL = "imagined"
-# The control: imagined under commands to stand still. A model that does not listen to motion fares no worse so.
-STILL = "told to stand still"
 _STRIDE = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drive:
-    """A recording on the model's frame grid, T = 1 + k * frames_per_latent frames without a gap.
-
-    frames_THWC: uint8 RGB at the model's size. poses_T44: measured camera poses. stamps_T: seconds.
-    """
-
-    frames_THWC: Pictures
-    poses_T44: Floats
-    stamps_T: Floats
-    intrinsics: Intrinsics
-
-    def __len__(self) -> int:
-        return len(self.frames_THWC)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Foretelling:
-    """One start: what was seen afterwards, and each guess of it, per latent frame.
-
-    start_s: seconds after the drive's first frame. now_HWC: the last frame of the context. guesses: name to
-    pictures (F, H, W, 3). psnr: name to dB (F,). clearance_FK and collision_F: the heads' word.
-    """
-
-    start_s: float
-    now_HWC: Pictures
-    lead_F: Floats
-    seen_FHWC: Pictures
-    guesses: dict[str, Pictures]
-    psnr: dict[str, Floats]
-    clearance_FK: Floats
-    collision_F: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,34 +116,50 @@ def check_imagination(
     starts: Sequence[int],
     horizon_s: float = 60.0,
     seed: int = 0,
+    latents: bool = False,
     progress: Callable[[float], None] = lambda done: None,
 ) -> ImaginationCheck:
     """Imagine from each of ``starts`` (latent frames of context) to the drive's end or the horizon.
 
-    ``progress`` is told the part done, in [0, 1]. Raises ValueError where a start leaves nothing to compare.
+    ``latents``: also measure latent errors, for which every latent frame is taken in by itself. ``progress`` is
+    told the part done, in [0, 1]. Raises ValueError where a start leaves nothing to compare.
     """
     group = model.spec.frames_per_latent
-    latents = (len(drive) - 1) // group
-    if not starts or min(starts) < 1 or max(starts) >= latents:
+    count = (len(drive) - 1) // group
+    if not starts or min(starts) < 1 or max(starts) >= count:
         raise ValueError(
-            f"starts {list(starts)} must lie within 1 .. {latents - 1} latent frames of this drive"
+            f"starts {list(starts)} must lie within 1 .. {count - 1} latent frames of this drive"
         )
     context = model.start(drive.intrinsics)
     foretellings: list[Foretelling] = []
+    imagined: list[tuple[int, torch.Tensor]] = []
+    observed: list[torch.Tensor] = []
     ceiling: list[float] = []
     first = 0
     # Few long strides are quicker than many short ones; the context is the same.
-    for seen in sorted({*starts, *range(_STRIDE, max(starts), _STRIDE)}):
+    stops = range(count + 1) if latents else sorted({*starts, *range(_STRIDE, max(starts), _STRIDE)})
+    for seen in stops:
         last = 1 + seen * group
         context = context.extend(
             torch.from_numpy(drive.frames_THWC[first:last]),
             torch.from_numpy(drive.poses_T44[first:last]).float(),
         )
         first = last
-        ceiling.append(_seen_through_the_autoencoder(model, context, drive.frames_THWC[last - 1]))
+        if latents and context.last_latent_CHW is not None:
+            observed.append(context.last_latent_CHW)
+        if seen % _STRIDE == 0 or seen in starts:
+            ceiling.append(_seen_through_the_autoencoder(model, context, drive.frames_THWC[last - 1]))
         if seen in starts:
-            foretellings.append(_foretell(model, context, drive, seen, horizon_s, seed))
-            progress(len(foretellings) / len(starts))
+            other = _other_start(starts, seen)
+            one, latents_MFCHW = foretell(model, context, drive, seen, other, horizon_s, seed)
+            foretellings.append(one)
+            imagined.append((seen, latents_MFCHW))
+        progress(seen / stops[-1])
+    if latents:
+        foretellings = [
+            replace(one, latent_error=latent_errors(one, seen, told, torch.stack(observed), drive, group))
+            for one, (seen, told) in zip(foretellings, imagined, strict=True)
+        ]
     return _summarise(foretellings, ceiling)
 
 
@@ -190,38 +177,10 @@ def spread_starts(latent_frames: int, count: int, *, period_s: float = 0.5) -> l
     return sorted({round(start) for start in np.linspace(first, last, count)})
 
 
-def _foretell(
-    model: WorldModel, context: Context, drive: Drive, seen: int, horizon_s: float, seed: int
-) -> Foretelling:
-    group = model.spec.frames_per_latent
-    now = seen * group
-    ahead = min((len(drive) - 1 - now) // group, round(horizon_s / model.spec.latent_period_s))
-    ends = now + group * np.arange(1, ahead + 1)
-    driven_F44 = torch.from_numpy(drive.poses_T44[ends]).float()
-    still_F44 = torch.from_numpy(drive.poses_T44[now]).float().expand(ahead, 4, 4)
-    poses_2F44 = torch.stack([driven_F44, still_F44])
-    _, rollout = context.fork(2).imagine(poses_2F44, generator=torch.Generator().manual_seed(seed))
-    imagined_THWC, unmoved_THWC = (model.decode(latents).cpu().numpy() for latents in rollout.latents_NFCHW)
-    past = drive.frames_THWC[: now + 1]
-    nearest = nearest_view(drive.poses_T44[: now + 1], drive.poses_T44[ends])
-    guesses = {
-        MODEL: imagined_THWC[group - 1 :: group],
-        STILL: unmoved_THWC[group - 1 :: group],
-        "last frame": np.repeat(past[-1:], ahead, axis=0),
-        "nearest view": past[nearest],
-        "mean view": np.repeat(mean_view(past)[None], ahead, axis=0),
-    }
-    seen_FHWC = drive.frames_THWC[ends]
-    return Foretelling(
-        start_s=float(drive.stamps_T[now] - drive.stamps_T[0]),
-        now_HWC=past[-1],
-        lead_F=model.spec.latent_period_s * np.arange(1, ahead + 1),
-        seen_FHWC=seen_FHWC,
-        guesses=guesses,
-        psnr={name: psnr_db(seen_FHWC, guess) for name, guess in guesses.items()},
-        clearance_FK=rollout.clearance_NFK[0].double().cpu().numpy(),
-        collision_F=rollout.collision_NF[0].double().cpu().numpy(),
-    )
+def _other_start(starts: Sequence[int], seen: int) -> int | None:
+    """A start far from this one in the list; of two halves of a drive, motions differ most."""
+    ordered = sorted(starts)
+    return None if len(ordered) < 2 else ordered[(ordered.index(seen) + len(ordered) // 2) % len(ordered)]
 
 
 def _seen_through_the_autoencoder(model: WorldModel, context: Context, frame_HWC: Pictures) -> float:

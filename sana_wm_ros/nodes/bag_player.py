@@ -12,8 +12,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 
+from sana_wm_ros.evaluation.bag_facts import TF, BagFacts
 from sana_wm_ros.evaluation.bags import open_bag
-from sana_wm_ros.nodes.bag_facts import TF, BagFacts
 from sana_wm_ros.nodes.conversions import to_stamp
 
 _CLOCK_PERIOD_S = 0.02

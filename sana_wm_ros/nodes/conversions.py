@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import Odometry, Path
-from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, LaserScan
+from sensor_msgs.msg import LaserScan
 
 from sana_wm_ros.geometry import se3
-from sana_wm_ros.geometry.camera import Pinhole, undistortion
 from sana_wm_ros.geometry.se2 import FloatArray
 from sana_wm_ros.planning.types import Goal, Plan
 
@@ -121,67 +117,3 @@ def scan_points(message: LaserScan) -> FloatArray:
     bearings = message.angle_min + message.angle_increment * np.arange(len(ranges))
     good = np.isfinite(ranges) & (ranges >= message.range_min) & (ranges <= message.range_max)
     return np.stack([ranges[good] * np.cos(bearings[good]), ranges[good] * np.sin(bearings[good])], axis=-1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lens:
-    """A camera as its camera_info describes it: a pinhole, and what to undo before it is one."""
-
-    pinhole: Pinhole
-    kind: str
-    coefficients: tuple[float, ...]
-
-    @staticmethod
-    def from_camera_info(message: CameraInfo, *, rectified: bool) -> Lens:
-        """Raises ``ValueError`` where the message cannot be used.
-
-        rectified: the pictures were undistorted already, so the projection matrix P describes them
-        (REP-104: raw and rectified topics share one camera_info).
-        """
-        fx, cx, fy, cy = message.k[0], message.k[2], message.k[4], message.k[5]
-        if rectified:
-            fx, cx, fy, cy = message.p[0], message.p[2], message.p[5], message.p[6]
-        pinhole = Pinhole(fx=fx, fy=fy, cx=cx, cy=cy, width=message.width, height=message.height)
-        coefficients = tuple(float(value) for value in message.d)
-        kind = "none" if rectified else undistortion(message.distortion_model, coefficients)
-        return Lens(pinhole=pinhole, kind=kind, coefficients=coefficients)
-
-
-class Rectifier:
-    """Undoes a lens's distortion: the picture that a pinhole with the same camera matrix would see.
-
-    Corners that the lens never saw stay black. The maps are made once per picture size.
-    """
-
-    def __init__(self, lens: Lens) -> None:
-        self.lens = lens
-        self._maps: dict[tuple[int, int], tuple[NDArray[Any], NDArray[Any]]] = {}
-
-    def apply(self, picture_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A picture of any size of the camera's shape, undistorted."""
-        if self.lens.kind == "none":
-            return picture_HWC
-        size = (picture_HWC.shape[1], picture_HWC.shape[0])
-        if size not in self._maps:
-            self._maps = {size: self._make_maps(size)}
-        first, second = self._maps[size]
-        return np.asarray(cv2.remap(picture_HWC, first, second, cv2.INTER_LINEAR), dtype=np.uint8)
-
-    def _make_maps(self, size: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]]:
-        pinhole = self.lens.pinhole
-        sx, sy = size[0] / pinhole.width, size[1] / pinhole.height
-        matrix = np.array(
-            [
-                [pinhole.fx * sx, 0.0, (pinhole.cx + 0.5) * sx - 0.5],
-                [0.0, pinhole.fy * sy, (pinhole.cy + 0.5) * sy - 0.5],
-                [0.0, 0.0, 1.0],
-            ]
-        )
-        coefficients = np.array(self.lens.coefficients)
-        make = (
-            cv2.fisheye.initUndistortRectifyMap
-            if self.lens.kind == "fisheye"
-            else cv2.initUndistortRectifyMap
-        )
-        first, second = make(matrix, coefficients, np.eye(3), matrix, size, cv2.CV_16SC2)
-        return first, second

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from sana_wm_ros.geometry.se2 import FloatArray
 from sana_wm_ros.nodes.settings import Settings
@@ -19,10 +20,19 @@ def shipped_weights() -> dict[str, float]:
 
 
 class PlannerFactory:
-    """Makes planners that share one set of critics, so weights may change while one of them runs."""
+    """Makes planners that share one set of critics, so weights may change while one of them runs.
 
-    def __init__(self, settings: Settings, spec: ModelSpec, weights: Mapping[str, float]) -> None:
-        self._settings, self._spec = settings, spec
+    clock: steady seconds, which deadlines are held against.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        spec: ModelSpec,
+        weights: Mapping[str, float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self._spec, self._clock = settings, spec, clock
         self._critics = CriticManager.load(sorted(weights))
         self.set_weights(weights)
 
@@ -41,4 +51,4 @@ class PlannerFactory:
         settings = PlannerSettings(
             proposals=proposals, halving=HalvingSettings(rounds_s=rounds_s), validity_s=wanted.valid_s
         )
-        return Planner(self._settings.robot, T_base_camera_44, self._critics, settings)
+        return Planner(self._settings.robot, T_base_camera_44, self._critics, settings, self._clock)

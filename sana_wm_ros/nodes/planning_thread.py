@@ -57,7 +57,8 @@ class PlanningThread:
     planner_for: makes the planner for a camera's place on the robot, anew whenever that changes.
     situation: the newest facts, or None while there is nothing to plan for.
     deliver: takes each outcome; called in this thread.
-    say: takes a sentence for the log.
+    say: takes a sentence for the log. clock: steady seconds; an offline run, which calls ``cycle`` itself and
+    never starts the thread, may pass a simulated one.
     """
 
     def __init__(
@@ -70,11 +71,12 @@ class PlanningThread:
         situation: Callable[[], Situation | None],
         deliver: Callable[[Outcome], None],
         say: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model, self._buffer, self._settings = model, buffer, settings
         self._planner_for, self._planner = planner_for, planner_for(buffer.T_base_camera_44)
         self._planner_place_44 = buffer.T_base_camera_44
-        self._situation, self._deliver, self._say = situation, deliver, say
+        self._situation, self._deliver, self._say, self._clock = situation, deliver, say, clock
         self._context: Context | None = None
         self._context_start_s = 0.0
         self._context_start_xy: FloatArray = np.zeros(2)
@@ -114,7 +116,7 @@ class PlanningThread:
                 self._active.wait()
                 due_s = time.monotonic()
                 continue
-            outcome = self._cycle(period_s)
+            outcome = self.cycle(period_s)
             if outcome is not None:
                 self.cycles += 1
                 self.late += outcome.late
@@ -132,8 +134,9 @@ class PlanningThread:
                 due_s += period_s * (1 + missed)
             self._ended.wait(max(0.0, due_s - now_s))
 
-    def _cycle(self, period_s: float) -> Outcome | None:
-        begin_s = time.monotonic()
+    def cycle(self, period_s: float) -> Outcome | None:
+        """Take in what was seen and plan once; None where there is nothing to plan for."""
+        begin_s = self._clock()
         budget_s = self._settings.planner.budget_s or 0.9 * period_s
         timings_s: dict[str, float] = {}
         result: PlanResult | None = None
@@ -141,21 +144,21 @@ class PlanningThread:
         details = ""
         try:
             self._take_in()
-            timings_s["context"] = time.monotonic() - begin_s
+            timings_s["context"] = self._clock() - begin_s
             situation = self._situation()
             if situation is None:
                 return None
             if self._context is None:
                 failure = Stop(kind="no plan yet", sentence="no picture with a pose was taken in yet")
             else:
-                result = self._plan(situation, budget_s - (time.monotonic() - begin_s))
+                result = self._plan(situation, budget_s - (self._clock() - begin_s))
                 timings_s |= result.timings_s
                 if result.plan is None:
                     failure = Stop(kind="no valid candidate", sentence=f"no plan: {result.reason}")
         except Exception as error:  # the model or a user's critic may fail in any way; the robot stops
             details = traceback.format_exc()
             failure = self._failed(error)
-        cycle_s = time.monotonic() - begin_s
+        cycle_s = self._clock() - begin_s
         if result is not None:
             self._usual_s = cycle_s if self._usual_s == 0.0 else 0.7 * self._usual_s + 0.3 * cycle_s
         return Outcome(

@@ -23,12 +23,12 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-from sana_wm_ros.nodes.bag_facts import COMPRESSED, TF, BagFacts, read_facts
+from sana_wm_ros.evaluation.bag_facts import TF, BagFacts, read_facts
 from sana_wm_ros.nodes.bag_player import BagPlayer
 from sana_wm_ros.nodes.bag_recorder import BagRecorder
 from sana_wm_ros.nodes.replay_goals import GoalPlan, GoalSender
+from sana_wm_ros.nodes.replay_setup import planner_setup
 from sana_wm_ros.nodes.replay_watcher import MemoryMeter, Watcher
-from sana_wm_ros.planning.types import Robot
 
 PLANNER = "/sana_wm_planner"
 _OUTPUTS = {
@@ -99,39 +99,6 @@ class ReplaySummary:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
-
-
-def planner_setup(
-    facts: BagFacts, *, model: str, robot_speed_mps: float | None = None
-) -> tuple[dict[str, bool | int | float | str], dict[str, str]]:
-    """The planner's parameters and topic remaps for a recording."""
-    parameters: dict[str, bool | int | float | str] = {
-        "use_sim_time": True,
-        "autostart": True,
-        "model.path": model,
-        "frames.base": facts.base_frame,
-        # The recorded robot goes its own way: being far from the plan is no fault here.
-        "command.lost_m": 1000.0,
-        "visual.scale": 2,
-        "visual.film_frames": 10,
-    }
-    speed = robot_speed_mps
-    if speed is None and facts.speed_mps > Robot.max_speed_mps:
-        speed = round(1.1 * facts.speed_mps, 3)
-    if speed is not None:
-        parameters["robot.max_speed_mps"] = speed
-        parameters["robot.max_acceleration_mps2"] = max(Robot.max_acceleration_mps2, speed)
-    if facts.yaw_rate_radps > Robot.max_yaw_rate_radps:
-        parameters["robot.max_yaw_rate_radps"] = round(1.1 * facts.yaw_rate_radps, 3)
-    if facts.camera_xyz_rpy is not None:
-        parameters["camera.from_tf"] = False
-        names = ("x", "y", "z", "roll", "pitch", "yaw")
-        parameters |= {f"camera.{n}": round(v, 6) for n, v in zip(names, facts.camera_xyz_rpy, strict=True)}
-    remaps = {"cmd_vel": "/replay/cmd_vel"}
-    for role, topic in facts.topics.items():
-        name = "image/compressed" if role == "image" and topic.msgtype == COMPRESSED else role
-        remaps[name] = topic.name
-    return parameters, remaps
 
 
 def planner_command(options: ReplayOptions, facts: BagFacts) -> list[str]:

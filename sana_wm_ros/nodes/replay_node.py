@@ -15,7 +15,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from sana_wm_ros.nodes.bag_facts import BagFacts, read_facts
+from sana_wm_ros.evaluation.bag_facts import BagFacts, read_facts
 from sana_wm_ros.nodes.bag_player import BagPlayer
 from sana_wm_ros.nodes.replay_goals import GoalPlan, GoalSender
 

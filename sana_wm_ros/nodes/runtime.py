@@ -27,16 +27,15 @@ from sana_wm_ros.nodes.extrinsics import TransformSource
 from sana_wm_ros.nodes.mission import Mission
 from sana_wm_ros.nodes.outputs import Outputs
 from sana_wm_ros.nodes.parameter_server import ParameterServer
+from sana_wm_ros.nodes.pilot import Pilot
 from sana_wm_ros.nodes.planner_factory import PlannerFactory
 from sana_wm_ros.nodes.planning_thread import Outcome, PlanningThread, Situation
 from sana_wm_ros.nodes.sensing import Sensing
-from sana_wm_ros.nodes.supervisor import Facts, Stop, verdict
+from sana_wm_ros.nodes.supervisor import Facts, Stop
 from sana_wm_ros.nodes.visualization import Cinema
 from sana_wm_ros.planning.follower import Follower, FollowerSettings
 from sana_wm_ros.world_model.observation_buffer import ObservationBuffer
 from sana_wm_ros.world_model.protocol import WorldModel
-
-_MOVING = ("following", "slowed")
 
 
 class Runtime:
@@ -52,7 +51,6 @@ class Runtime:
         place_44 = base_to_optical((camera.x, camera.y, camera.z), (camera.roll, camera.pitch, camera.yaw))
         self._active = False
         self._told: Stop | None = None
-        self._failure: Stop | None = None
         self._outcome: Outcome | None = None
         self._stops: Counter[str] = Counter()
         self._stopped_since_s = time.monotonic()
@@ -62,7 +60,7 @@ class Runtime:
             say("tf2_ros is not installed: the camera's place on the robot is taken from parameters")
         self._mission = Mission(self._transforms, say)
         self._buffer = ObservationBuffer(model.spec, place_44)
-        self._follower = Follower(settings.robot, FollowerSettings(lost_m=settings.command.lost_m))
+        self._pilot = Pilot(Follower(settings.robot, FollowerSettings(lost_m=settings.command.lost_m)))
         self._outputs = Outputs(node, stamped=settings.command.stamped, base_frame=settings.frames.base)
         self._sensing = Sensing(node, self._buffer, self._transforms, camera, settings.frames.base, trace)
         self._planners = PlannerFactory(settings, model.spec, self._server.critic_weights)
@@ -117,13 +115,13 @@ class Runtime:
         """Plan and drive from now on, or stop: zero is sent and settled before this returns."""
         self._active = active
         if active:
-            self._failure = None
+            self._pilot.failure = None
             self._planning.resume()
             self._loop.wake()
         else:
             self._planning.pause()
             self._loop.tick()
-            self._follower.set_plan(None)
+            self._pilot.follower.set_plan(None)
             self._outputs.settle()
 
     def stop_robot(self) -> None:
@@ -159,7 +157,7 @@ class Runtime:
         steady_s = time.monotonic()
         if now_s != self._clock_value_s:
             self._clock_value_s, self._clock_moved_s = now_s, steady_s
-        plan = self._follower.plan
+        plan = self._pilot.follower.plan
         return Facts(
             active=self._active,
             paused=self._mission.paused,
@@ -172,7 +170,7 @@ class Runtime:
             odometry_silence_s=self._sensing.silence_s("odometry"),
             goal=self._mission.goal is not None,
             goal_ended=self._mission.ended,
-            failure=self._failure,
+            failure=self._pilot.failure,
             plan_valid_until_s=None if plan is None else plan.valid_until_s,
         )
 
@@ -182,17 +180,13 @@ class Runtime:
         state = self._sensing.present_state(now_s)
         if self._active and state is not None:
             self._mission.update(state)
-        stop = verdict(self._facts(now_s), self._settings.safety)
-        if stop is not None:
-            if stop.kind == "camera stale" and self._sensing.problem:
-                return Stop(kind=stop.kind, sentence=f"{stop.sentence}: {self._sensing.problem}")
-            return stop
-        if state is None:
-            return Stop(kind="odometry stale", sentence="no odometry message was received yet")
-        command = self._follower.command(state, self._sensing.present_scan(now_s))
-        if command.state not in _MOVING:
-            return Stop(kind=command.state, sentence=command.reason)
-        return command.twist_3
+        return self._pilot.decide(
+            self._facts(now_s),
+            self._settings.safety,
+            state,
+            self._sensing.present_scan(now_s),
+            camera_problem=self._sensing.problem,
+        )
 
     def _send_command(self, twist_3: FloatArray) -> None:
         """Runs in the command loop, and where the robot is stopped."""
@@ -207,15 +201,13 @@ class Runtime:
                 odometry_frame=self._sensing.odometry_frame, now_s=now_s, settings=self._settings.goal
             )
         )
-        state, goal = self._sensing.present_state(now_s), self._mission.goal
-        facts = self._facts(now_s)
-        stop = verdict(facts, self._settings.safety)
-        curable = stop is None or stop == self._failure or stop.kind in ("no plan yet", "plan expired")
-        if state is None or goal is None or not curable:
-            return None
-        plan = self._follower.plan
-        previous = plan if plan is not None and now_s <= plan.valid_until_s else None
-        return Situation(state=state, goal=goal, previous=previous, scan=self._sensing.present_scan(now_s))
+        return self._pilot.situation(
+            self._facts(now_s),
+            self._settings.safety,
+            self._sensing.present_state(now_s),
+            self._mission.goal,
+            self._sensing.present_scan(now_s),
+        )
 
     def _on_outcome(self, outcome: Outcome) -> None:
         """Runs in the planning thread."""
@@ -226,11 +218,7 @@ class Runtime:
             return
         if outcome.failure is None and outcome.result is not None:
             self._trace("plan", outcome.cycle_s)
-            self._failure = None
-            self._follower.set_plan(outcome.result.plan)
-        else:
-            self._failure = outcome.failure
-            self._follower.set_plan(None)
+        self._pilot.take(outcome)
         self._loop.wake()
         if outcome.details and outcome.failure != self._told:
             self._told = outcome.failure
@@ -313,13 +301,12 @@ class Runtime:
     def _clear_goal(self) -> str:
         self._mission.clear()
         self._loop.tick()
-        self._follower.set_plan(None)
+        self._pilot.follower.set_plan(None)
         return "the goal is dropped"
 
     def _on_jump(self, jump: object) -> None:
         self._buffer.clear("the clock jumped back")
-        self._follower.set_plan(None)
-        self._failure = None
+        self._pilot.forget()
 
 
 def answering(act: Callable[[], str]) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:

@@ -19,19 +19,20 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan
 
-from sana_wm_ros.geometry import se2, se3
+from sana_wm_ros.geometry import se3
 from sana_wm_ros.geometry.camera import Pinhole
 from sana_wm_ros.nodes import conversions, pictures, plain_qos
 from sana_wm_ros.nodes.extrinsics import TransformSource
 from sana_wm_ros.nodes.settings import CameraSettings
+from sana_wm_ros.planning.present import present_state
 from sana_wm_ros.planning.scan import Scan
 from sana_wm_ros.planning.types import FloatArray, RobotState
+from sana_wm_ros.world_model.lens import Lens, Rectifier
 from sana_wm_ros.world_model.observation_buffer import ObservationBuffer
 
 Message = TypeVar("Message")
 _SOURCE_SWITCH_S = 1.0  # the other image topic takes over after the first was silent for so long
 _SCAN_MAX_AGE_S = 0.5
-_MAX_EXTRAPOLATION_S = 0.3
 
 
 class Sensing:
@@ -48,7 +49,7 @@ class Sensing:
     ) -> None:
         self._node, self._buffer, self._transforms = node, buffer, transforms
         self._settings, self._base_frame, self._trace = settings, base_frame, trace
-        self._rectifier: conversions.Rectifier | None = None
+        self._rectifier: Rectifier | None = None
         self._image_source = ""
         self._scan: tuple[float, Scan] | None = None
         self._silent_since: dict[str, float] = {}
@@ -82,12 +83,7 @@ class Sensing:
 
     def present_state(self, now_s: float) -> RobotState | None:
         """The newest odometry carried on to the present, or None while there is none."""
-        motion = self._buffer.latest_motion
-        if motion is None:
-            return None
-        ahead_s = min(max(now_s - motion.stamp_s, 0.0), _MAX_EXTRAPOLATION_S)
-        pose_3 = se2.compose(motion.pose_3, se2.exp(motion.twist_3, ahead_s))
-        return RobotState(time_s=now_s, pose_3=pose_3, twist_3=motion.twist_3)
+        return present_state(self._buffer.latest_motion, now_s)
 
     def present_scan(self, now_s: float) -> Scan | None:
         """The newest scan while it is fresh."""
@@ -143,9 +139,7 @@ class Sensing:
             height, width = picture.shape[:2]
             angle = math.radians(self._settings.horizontal_fov_deg)
             self._see_through(
-                conversions.Lens(
-                    pinhole=Pinhole.from_field_of_view(angle, width, height), kind="none", coefficients=()
-                )
+                Lens(pinhole=Pinhole.from_field_of_view(angle, width, height), kind="none", coefficients=())
             )
         assert self._rectifier is not None
         stamp_s = conversions.seconds(message.header.stamp)
@@ -163,13 +157,13 @@ class Sensing:
         self.received["camera_info"] += 1
         if self._settings.horizontal_fov_deg:
             return
-        lens = conversions.Lens.from_camera_info(message, rectified=self._settings.rectified)
+        lens = Lens.from_camera_info(message, rectified=self._settings.rectified)
         self.camera_frame = message.header.frame_id or self.camera_frame
         if self._rectifier is None or self._rectifier.lens != lens:
             self._see_through(lens)
 
-    def _see_through(self, lens: conversions.Lens) -> None:
-        self._rectifier = conversions.Rectifier(lens)
+    def _see_through(self, lens: Lens) -> None:
+        self._rectifier = Rectifier(lens)
         self._buffer.set_camera(lens.pinhole)
         done = {"none": "no distortion to undo", "brown": "undistorted", "fisheye": "undistorted as fisheye"}
         self._node.get_logger().info(

@@ -7,6 +7,7 @@ from xml.sax.saxutils import quoteattr
 
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import ROBOT_HEIGHT_M, WALL_HEIGHT_M, FloorPlan, Solid
+from sana_wm_ros.simulation.movers import Mover
 from sana_wm_ros.simulation.patterns import Rgb, png
 from sana_wm_ros.simulation.robot import Camera
 
@@ -21,6 +22,7 @@ def building_xml(plan: FloorPlan, robot: Robot, camera: Camera, *, samples: int 
     world = [_floor(plan, index) for index in range(len(plan.rooms))]
     world.append(_ceiling(plan))
     world += [_solid(solid) for solid in plan.solids]
+    world += [_mover(mover) for mover in plan.movers]
     return f"""
 <mujoco model="building">
   <compiler angle="radian" autolimits="true"/>
@@ -94,6 +96,16 @@ def _solid(solid: Solid) -> str:
     return (
         f'<geom{klass} type={quoteattr(solid.shape)} pos="{_numbers(*solid.center)}" '
         f'size="{_numbers(*size)}" {turn} {_look(solid.rgb, solid.texture)}/>'
+    )
+
+
+def _mover(mover: Mover) -> str:
+    """A body that is moved from outside; what it is made of stops the robot and never gives way."""
+    x, y = mover.track_P3[0][1:]
+    half = mover.height_m / 2
+    return (
+        f'<body mocap="true" pos="{_numbers(x, y, half)}"><geom class="solid" type="cylinder" '
+        f'size="{_numbers(mover.radius_m, half)}" rgba="{_numbers(*mover.rgb, 1)}"/></body>'
     )
 
 

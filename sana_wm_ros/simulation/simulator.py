@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
@@ -12,16 +13,31 @@ from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import FloorPlan
 from sana_wm_ros.simulation.gl import mujoco, open_gl_context
 from sana_wm_ros.simulation.mjcf import ROBOT_GROUP, TIME_STEP_S, building_xml, texture_files
+from sana_wm_ros.simulation.movers import TICK_S, Crowd, Movers
 from sana_wm_ros.simulation.robot import Camera
 
 SECTORS = 24
 RAYS_PER_SECTOR = 3
 MAX_RANGE_M = 8.0
 RAY_HEIGHT_M = 0.25
+BEARINGS_R = np.arange(SECTORS * RAYS_PER_SECTOR) * (2 * math.pi / (SECTORS * RAYS_PER_SECTOR))
+"""Of the rays, counter-clockwise from straight ahead."""
 _NO_NORMAL = (None,) if "normal:" in (mujoco.mj_multiRay.__doc__ or "") else ()
 """MuJoCo 4 can return the surfaces' normals and wants to be told not to; 3 could not."""
 LAG_S = 0.06
 """Time constant with which the wheels follow a command."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """All that changes: seconds since the beginning, the robot's true pose, and what the movers do."""
+
+    time_s: float
+    pose_3: NDArray[np.float64]
+    crowd: Crowd
+
+
+_STEPS_PER_TICK = round(TICK_S / TIME_STEP_S)
 
 
 class Simulator:
@@ -46,11 +62,13 @@ class Simulator:
         self._model = mujoco.MjModel.from_xml_string(xml, texture_files(plan))
         self._data = mujoco.MjData(self._model)
         self._body = self._model.body("robot").id
-        bearings_R = np.arange(SECTORS * RAYS_PER_SECTOR) * (2 * math.pi / (SECTORS * RAYS_PER_SECTOR))
-        self._bearings_R = bearings_R
-        self._ray_hit_R = np.zeros(len(bearings_R), np.int32)
-        self._ray_length_R = np.zeros(len(bearings_R))
+        self._ray_hit_R = np.zeros(len(BEARINGS_R), np.int32)
+        self._ray_length_R = np.zeros(len(BEARINGS_R))
         self._picture = _Picture(self._model, camera) if pictures else None
+        self._movers = Movers(plan.movers)
+        self._steps = 0
+        self._crowd = self._next_crowd = self._movers.begin()
+        self._show_movers(self._movers.places(self._crowd))
         self.place(start_3)
 
     def place(self, pose_3: NDArray[np.float64]) -> None:
@@ -58,6 +76,24 @@ class Simulator:
         self._data.qpos[:3] = pose_3
         self._data.qvel[:3] = 0.0
         mujoco.mj_forward(self._model, self._data)
+
+    def set_moment(self, time_s: float, pose_3: NDArray[np.float64], movers_M2: NDArray[np.float64]) -> None:
+        """Show a moment as it was or will be: the robot at rest at a pose, the movers where they are then.
+
+        For looking and measuring only; ``hold`` goes on from where the movers really are.
+        """
+        self._show_movers(movers_M2)
+        self.place(pose_3)
+
+    @property
+    def time_s(self) -> float:
+        """Seconds that commands were held."""
+        return self._steps * TIME_STEP_S
+
+    @property
+    def truth(self) -> Truth:
+        """The whole state; between two ticks of the movers, theirs is that of the last tick."""
+        return Truth(time_s=self.time_s, pose_3=self.pose_3, crowd=self._crowd)
 
     @property
     def pose_3(self) -> NDArray[np.float64]:
@@ -90,15 +126,35 @@ class Simulator:
             data.qvel[0] = speed * math.cos(heading)
             data.qvel[1] = speed * math.sin(heading)
             data.qvel[2] = rate
+            self._move_movers()
             mujoco.mj_step(self._model, data)
             touched = touched or data.ncon > 0
         return touched
+
+    def _move_movers(self) -> None:
+        """Bring the movers to where they are at the end of the coming step."""
+        if len(self._movers) == 0:
+            self._steps += 1
+            return
+        if self._steps % _STEPS_PER_TICK == 0:
+            self._crowd = self._next_crowd
+            self._next_crowd = self._movers.after_tick(self._crowd, self.pose_3[:2], self.robot.radius_m)
+            self._way_M2 = self._movers.places(self._crowd), self._movers.places(self._next_crowd)
+        self._steps += 1
+        part = (self._steps - 1) % _STEPS_PER_TICK + 1
+        before_M2, after_M2 = self._way_M2
+        self._show_movers(before_M2 + part / _STEPS_PER_TICK * (after_M2 - before_M2))
+        if part == _STEPS_PER_TICK:
+            self._crowd = self._next_crowd
+
+    def _show_movers(self, movers_M2: NDArray[np.float64]) -> None:
+        self._data.mocap_pos[:, :2] = movers_M2
 
     def ranges_R(self) -> NDArray[np.float64]:
         """Distance from the base's centre along each ray, counter-clockwise from straight ahead, metres."""
         data = self._data
         mujoco.mj_kinematics(self._model, data)
-        angles_R = self._bearings_R + data.qpos[2]
+        angles_R = BEARINGS_R + data.qpos[2]
         rays_R3 = np.stack([np.cos(angles_R), np.sin(angles_R), np.zeros_like(angles_R)], axis=1)
         origin_3 = np.array([data.qpos[0], data.qpos[1], RAY_HEIGHT_M])
         mujoco.mj_multiRay(
@@ -146,9 +202,10 @@ class Simulator:
 
 
 def sector_minimum(ranges_R: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Least range per sector; the rays of sector k lie around bearing 2 pi k / SECTORS."""
-    centred_R = np.roll(ranges_R, RAYS_PER_SECTOR // 2)
-    return centred_R.reshape(SECTORS, RAYS_PER_SECTOR).min(axis=1).astype(np.float32)
+    """Least range (..., K) of ranges (..., R); the rays of sector k lie around bearing 2 pi k / SECTORS."""
+    centred_R = np.roll(ranges_R, RAYS_PER_SECTOR // 2, axis=-1)
+    sectors = centred_R.reshape(*centred_R.shape[:-1], SECTORS, RAYS_PER_SECTOR)
+    return np.asarray(sectors.min(axis=-1), dtype=np.float32)
 
 
 class _Picture:

@@ -12,7 +12,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from sana_wm_ros.evaluation.colours import CONTACT_RGB, cost_colours
-from sana_wm_ros.evaluation.imagination_check import Drive
+from sana_wm_ros.evaluation.foretelling import Drive
 from sana_wm_ros.world_model.protocol import Intrinsics, ModelSpec, Rollout
 
 STORE = get_typestore(Stores.ROS2_JAZZY)

@@ -199,7 +199,7 @@ def test_the_drive_of_an_input_bag_is_on_the_models_grid(bags):
 def test_an_input_bag_without_pictures_is_refused_with_what_it_holds(tmp_path):
     with BagWriter(tmp_path / "blind") as bag:
         bag.write("/odom", 1.0, odometry(1.0, 0.0, 0.0))
-    with pytest.raises(BadBag, match=r"no pictures; expected sensor_msgs/msg/Image.*found /odom"):
+    with pytest.raises(BadBag, match=r"no topic of type sensor_msgs/msg/Image.*for image; there is /odom"):
         read_drive(tmp_path / "blind", SPEC)
 
 

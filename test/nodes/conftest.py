@@ -1,5 +1,5 @@
 """Fixtures that tests over DDS share."""
 
-from ros_fixtures import make_bag, make_rig, model_folder, rig, ros, start_node
+from ros_fixtures import log, make_bag, make_rig, model_folder, rig, ros, start_node
 
-__all__ = ["make_bag", "make_rig", "model_folder", "rig", "ros", "start_node"]
+__all__ = ["log", "make_bag", "make_rig", "model_folder", "rig", "ros", "start_node"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,38 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Log:
+    """What nodes of this process log from ``listen`` on. Unlike ``capfd`` it loses nothing when it is read often."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._path.touch()
+
+    @property
+    def text(self) -> str:
+        """Everything that was written so far."""
+        return self._path.read_text(encoding="utf-8", errors="replace")
+
+    def has(self, *texts: str) -> bool:
+        """Whether all of these were written."""
+        text = self.text
+        return all(wanted in text for wanted in texts)
+
+    def listen(self) -> None:
+        """Send stderr to a file. Within a test only: pytest points stderr elsewhere between its phases."""
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        os.dup2(file, 2)
+        os.close(file)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    """The log of the nodes that ``start_node`` starts; shown when the test fails."""
+    log = Log(tmp_path / "stderr.txt")
+    yield log
+    sys.stderr.write(log.text)
+
+
 @pytest.fixture
 def ros() -> Iterator[object]:
     """An rclpy context of the test's own."""
@@ -71,7 +104,7 @@ MakeNode = Callable[..., object]
 
 
 @pytest.fixture
-def start_node(ros: object, model_folder: Path) -> Iterator[MakeNode]:
+def start_node(ros: object, model_folder: Path, log: Log) -> Iterator[MakeNode]:
     """Start planner nodes in this process: ``start_node(load_model=None, active=True, **parameters)``."""
     from rclpy.executors import MultiThreadedExecutor
     from rclpy.parameter import Parameter
@@ -81,6 +114,7 @@ def start_node(ros: object, model_folder: Path) -> Iterator[MakeNode]:
     running = []
 
     def start(*, load_model: object = None, active: bool = True, **parameters: object) -> PlannerNode:
+        log.listen()
         values = {"model.path": str(model_folder), "planner.rate_hz": 2.0, "planner.candidates": 4}
         values |= {"planner.horizon_s": 4.0, "model.threads": 1}
         values |= {name.replace("__", "."): value for name, value in parameters.items()}

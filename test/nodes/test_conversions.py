@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, LaserScan
 
 from sana_wm_ros.nodes import conversions
 from sana_wm_ros.planning.types import Plan, RobotState
+from sana_wm_ros.world_model.lens import Lens, Rectifier
 
 
 def test_stamps_survive_to_a_microsecond() -> None:
@@ -97,15 +98,15 @@ def info(model: str, coefficients: list[float]) -> CameraInfo:
 
 
 def test_a_lens_without_distortion_leaves_pictures_alone() -> None:
-    lens = conversions.Lens.from_camera_info(info("plumb_bob", [0.0] * 5), rectified=False)
+    lens = Lens.from_camera_info(info("plumb_bob", [0.0] * 5), rectified=False)
     picture = np.zeros((120, 200, 3), np.uint8)
     assert lens.kind == "none"
-    assert conversions.Rectifier(lens).apply(picture) is picture
+    assert Rectifier(lens).apply(picture) is picture
     assert (lens.pinhole.fx, lens.pinhole.cx) == (100.0, 99.5)
 
 
 def test_rectified_pictures_are_described_by_the_projection_matrix() -> None:
-    lens = conversions.Lens.from_camera_info(info("plumb_bob", [-0.3, 0.1, 0.0, 0.0, 0.0]), rectified=True)
+    lens = Lens.from_camera_info(info("plumb_bob", [-0.3, 0.1, 0.0, 0.0, 0.0]), rectified=True)
     assert lens.kind == "none"
     assert (lens.pinhole.fx, lens.pinhole.fy, lens.pinhole.cx, lens.pinhole.cy) == (90.0, 91.0, 98.0, 58.0)
 
@@ -123,7 +124,7 @@ def test_undistortion_puts_a_mark_where_a_pinhole_would_see_it(
     model: str, coefficients: list[float], scale: int
 ) -> None:
     message = info(model, coefficients)
-    lens = conversions.Lens.from_camera_info(message, rectified=False)
+    lens = Lens.from_camera_info(message, rectified=False)
     ray = np.array([[[0.5, 0.3, 1.0]]])
     matrix = np.array(message.k).reshape(3, 3)
     project = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
@@ -131,7 +132,7 @@ def test_undistortion_puts_a_mark_where_a_pinhole_would_see_it(
     u, v = (seen.ravel() + 0.5) * scale - 0.5
     picture = np.zeros((120 * scale, 200 * scale, 3), np.uint8)
     cv2.circle(picture, (round(u), round(v)), 3, (255, 255, 255), -1)
-    straight = conversions.Rectifier(lens).apply(picture)
+    straight = Rectifier(lens).apply(picture)
     rows, columns = np.nonzero(straight[..., 0] > 128)
     expected_u, expected_v = (99.5 + 50.0 + 0.5) * scale - 0.5, (59.5 + 30.0 + 0.5) * scale - 0.5
     assert columns.mean() == pytest.approx(expected_u, abs=1.2)
@@ -142,6 +143,6 @@ def test_camera_info_that_cannot_be_used_says_why() -> None:
     uncalibrated = info("plumb_bob", [])
     uncalibrated.k = [0.0] * 9
     with pytest.raises(ValueError, match="uncalibrated"):
-        conversions.Lens.from_camera_info(uncalibrated, rectified=False)
+        Lens.from_camera_info(uncalibrated, rectified=False)
     with pytest.raises(ValueError, match="distortion model 'kannala'"):
-        conversions.Lens.from_camera_info(info("kannala", [0.1] * 4), rectified=False)
+        Lens.from_camera_info(info("kannala", [0.1] * 4), rectified=False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from robot_rig import RobotRig
+from ros_fixtures import Log
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_a_clock_that_never_came_is_told(start_node: Any, rig: RobotRig) -> None
 
 
 def test_a_jump_back_in_time_starts_the_context_anew_and_driving_goes_on(
-    start_node: Any, sim_rig: RobotRig, capfd: pytest.CaptureFixture[str]
+    start_node: Any, sim_rig: RobotRig, log: Log
 ) -> None:
     start_node(use_sim_time=True)
     sim_rig.send_goal_when_heard(50.0, 0.0)
@@ -53,7 +54,7 @@ def test_a_jump_back_in_time_starts_the_context_anew_and_driving_goes_on(
     sim_rig.jump_to(100.0)
     time.sleep(0.3)
     sim_rig.wait_until_driving()
-    said = capfd.readouterr().err
+    said = log.text
     assert "jumped back" in said
     assert "context starts anew" in said
 

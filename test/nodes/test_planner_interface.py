@@ -14,6 +14,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from robot_rig import RobotRig
+from ros_fixtures import Log
 from sensor_msgs.msg import Image, LaserScan
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -132,30 +133,16 @@ def test_a_critics_weight_changes_while_planning_goes_on(start_node: Any, rig: R
     rig.wait_until(lambda: weights[-1] == "7.5", "the new weight")
 
 
-def test_a_misspelt_parameter_is_named_with_the_nearest_real_one(
-    start_node: Any, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_misspelt_parameter_is_named_with_the_nearest_real_one(start_node: Any, log: Log) -> None:
     start_node(active=False, planner__rate_hertz=3.0)
-    assert (
-        "planner.rate_hertz is not known and does nothing; did you mean planner.rate_hz?"
-        in capfd.readouterr().err
-    )
+    assert "planner.rate_hertz is not known and does nothing; did you mean planner.rate_hz?" in log.text
 
 
-def test_a_goal_in_an_unknown_frame_is_refused_by_name(
-    start_node: Any, rig: RobotRig, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_goal_in_an_unknown_frame_is_refused_by_name(start_node: Any, rig: RobotRig, log: Log) -> None:
     start_node()
     rig.wait_until(lambda: rig.stopped_for("no goal"), "readiness")
     rig.send_goal(1.0, 0.0, frame_id="mars")
-    said = ""
-
-    def told() -> bool:
-        nonlocal said
-        said += capfd.readouterr().err
-        return "goal refused" in said and "'mars'" in said
-
-    rig.wait_until(told, "a refusal")
+    rig.wait_until(lambda: log.has("goal refused", "'mars'"), "a refusal")
     assert not np.any([c for _, c in rig.commands])
 
 
@@ -170,7 +157,7 @@ def test_goals_that_stream_in_do_not_keep_the_robot_from_driving(start_node: Any
 
 
 def test_a_publisher_that_cannot_be_heard_is_told_in_plain_words(
-    start_node: Any, rig: RobotRig, capfd: pytest.CaptureFixture[str]
+    start_node: Any, rig: RobotRig, log: Log
 ) -> None:
     from geometry_msgs.msg import PoseStamped
 
@@ -179,25 +166,18 @@ def test_a_publisher_that_cannot_be_heard_is_told_in_plain_words(
     rig.node.create_publisher(PoseStamped, "goal_pose", best_effort)
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     rig.node.create_subscription(Path, "plan", lambda m: None, latched)
-    said = ""
-
-    def told() -> bool:
-        nonlocal said
-        said += capfd.readouterr().err
-        return "cannot be heard" in said and "gets nothing" in said
-
-    rig.wait_until(told, "plain words about both", timeout_s=60.0)
-    assert "best effort" in said and "late joiners" in said
+    rig.wait_until(lambda: log.has("cannot be heard", "gets nothing"), "both told", timeout_s=60.0)
+    assert log.has("best effort", "late joiners")
 
 
 def test_pictures_that_cannot_be_read_are_refused_once_and_counted(
-    start_node: Any, rig: RobotRig, capfd: pytest.CaptureFixture[str]
+    start_node: Any, rig: RobotRig, log: Log
 ) -> None:
     start_node()
     rig.encoding = "32FC1"
     rig.wait_until(lambda: any("messages were refused" in text for _, _, text in rig.diagnostics), "a count")
     time.sleep(1.0)
-    assert capfd.readouterr().err.count("'32FC1' cannot be read") == 1
+    assert log.text.count("'32FC1' cannot be read") == 1
     rig.encoding = "rgb8"
     rig.send_goal_when_heard(50.0, 0.0)
     rig.wait_until_driving()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from robot_rig import RobotRig
+from ros_fixtures import Log
 
 from sana_wm_ros.nodes import model_loading
 
@@ -29,12 +30,12 @@ def drive_to_a_far_goal(rig: RobotRig) -> None:
 
 
 def test_a_camera_that_falls_silent_stops_the_robot_until_it_is_back(
-    start_node: Any, rig: RobotRig, capfd: pytest.CaptureFixture[str]
+    start_node: Any, rig: RobotRig, log: Log
 ) -> None:
     start_node()
     drive_to_a_far_goal(rig)
     assert_stops(rig, lambda: setattr(rig, "camera", False), "no camera message")
-    lines = [line for line in capfd.readouterr().err.splitlines() if "no camera message for" in line]
+    lines = [line for line in log.text.splitlines() if "no camera message for" in line]
     assert len(lines) == 1, "one line per stop"
     rig.camera = True
     rig.wait_until_driving()

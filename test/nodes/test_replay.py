@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
+from sana_wm_ros.evaluation.bag_facts import read_facts
 from sana_wm_ros.evaluation.bags import BadBag
-from sana_wm_ros.nodes.bag_facts import read_facts
+from sana_wm_ros.evaluation.goal_plan import GoalPlan
 from sana_wm_ros.nodes.replay import ReplayFailed, ReplayOptions, ReplaySummary, planner_setup, replay
-from sana_wm_ros.nodes.replay_goals import GoalPlan
 
 QUICK = ("planner.rate_hz:=4.0", "planner.candidates:=4", "planner.horizon_s:=2.0", "model.threads:=1")
 
