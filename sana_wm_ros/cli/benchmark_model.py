@@ -11,6 +11,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sana_wm_ros.training.episodes import Episode
+    from sana_wm_ros.world_model.protocol import WorldModel
+
 
 class Split(str, Enum):
     """Which seeds; those of the test split serve only what is published."""
@@ -72,6 +75,7 @@ def model_quality(
             ahead_s=ahead_s,
             contact_drives=2 * drives,
             ablation=ablation,
+            oracle=_oracle,
             progress=lambda done: bar.update(task, completed=done),
         )
     results["goals"] = judged(results, model.name)
@@ -89,6 +93,17 @@ def model_quality(
     shared.show(
         console, f"{model.name}, {family}, {split.value} seeds, {results['drives']} drives", rows, path
     )
+
+
+def _oracle(episode: Episode) -> WorldModel:
+    """The truth of the building that a drive was recorded in."""
+    from sana_wm_ros.planning.types import Robot
+    from sana_wm_ros.simulation.drive import DriveConfig, draw_scene
+    from sana_wm_ros.simulation.world_model import SimulatorWorldModel
+
+    height, width = episode.frames_THWC.shape[1:3]
+    scene = draw_scene(episode.seed, DriveConfig(family=episode.family, width=width, height=height))
+    return SimulatorWorldModel(scene.plan, robot=Robot(), camera=scene.camera)
 
 
 def _recorded(folder: Path, family: str, split: Split, drives: int, console: Console) -> list[Path]:

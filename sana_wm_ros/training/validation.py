@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sana_wm_ros.planning.types import Robot
+from sana_wm_ros.training.candidate_validation import Oracle, validate_candidates
 from sana_wm_ros.training.contact_validation import validate_contact
 from sana_wm_ros.training.drive_check import BASELINES, CUT_S, Ablation, DriveCheck, check_drive
 from sana_wm_ros.training.episodes import Episode, read_episode
@@ -189,12 +191,14 @@ def validate(
     ahead_s: float = HORIZONS_S[-1],
     contact_drives: int = 60,
     ablation: Ablation | None = None,
+    oracle: Oracle | None = None,
     progress: Callable[[float], None] = lambda done: None,
 ) -> tuple[dict[str, Any], list[Film]]:
     """The whole validation: ``drives`` quiet drives of ``data`` for pictures, open-loop ones of ``contact``.
 
     Drives that touch something, or end within ``ahead_s`` after ``seen`` latent frames, are passed over.
-    ``contact_drives`` 0 leaves contact out.
+    ``contact_drives`` 0 leaves contact out. ``oracle`` makes the true world model of a drive's building; without
+    one, the order of candidates is not measured.
     """
     ablation = Ablation() if ablation is None else ablation
     per, period_s = model.spec.frames_per_latent, model.spec.latent_period_s
@@ -217,6 +221,8 @@ def validate(
         progress(0.7 * (index + 1) / len(still))
     result = summarise(checks, seen=seen, period_s=period_s)
     result["seeds"] = spans([episode.seed for episode in still])
+    if oracle is not None:
+        result["candidates"] = validate_candidates(model, still, oracle, robot=Robot(), seen=seen)
     if contact_drives:
         open_loop = _pick(contact or data, contact_drives, lambda episode: episode.open_loop)
         result["contact"] = validate_contact(model, open_loop, ablation=ablation)

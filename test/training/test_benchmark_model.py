@@ -32,5 +32,7 @@ def test_the_shipped_model_is_measured_on_drives_recorded_for_it(
     # a trained model beats the trivial guesses where it is easy to
     assert results["psnr_db"]["model"][0] > results["psnr_db"]["context mean"][0]
     assert results["contact"]["starts"] > 0
+    assert -1.0 <= results["candidates"]["spearman"] <= 1.0
+    assert 0.0 <= results["candidates"]["regret"] <= 1.0
     assert {row["measure"] for row in results["goals"]} >= {"autoencoder PSNR"}
     assert (tmp_path / "quality_nano_lab_validation_memory_s_2.png").stat().st_size > 5000

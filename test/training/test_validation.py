@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
+from sana_wm_ros.training.candidate_validation import ranks, spearman
 from sana_wm_ros.training.contact_validation import auroc, calibration_error, path_gap
 from sana_wm_ros.training.drive_check import nearest_views, places_seen, psnr
 from sana_wm_ros.training.episodes import Episode, write_episode
@@ -224,3 +225,11 @@ def test_what_is_not_a_finished_run_is_refused(tmp_path: Path, run: tuple[Path, 
     with pytest.raises(BadRun, match="expected autoencoder"):
         autoencoder_of_run(run[0])
     assert kept_autoencoder(tmp_path) is None
+
+
+def test_rank_correlation_by_hand() -> None:
+    np.testing.assert_array_equal(ranks(np.array([5.0, 1.0, 5.0, 9.0])), [1.5, 0.0, 1.5, 3.0])
+    assert spearman(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 8.0, 27.0, 64.0])) == pytest.approx(1.0)
+    # 1 - 6 sum d^2 / (n (n^2 - 1)) with d = (0, -1, 1, 0): 1 - 12 / 60
+    assert spearman(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 3.0, 2.0, 4.0])) == pytest.approx(0.8)
+    assert np.isnan(spearman(np.ones(3), np.arange(3.0)))
