@@ -17,7 +17,7 @@ from sana_wm_ros.simulation.recorder import record_episode
 from sana_wm_ros.training.episodes import FRAME_RATE_HZ, write_episode
 
 CARD = "dataset.yaml"
-SIMULATOR_VERSION = 1
+SIMULATOR_VERSION = 2
 """Raised whenever the same seed would give another drive."""
 
 

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from sana_wm_ros.simulation.behaviours import Behaviour, Sense, arcs, back_off, follow, turn, wait
 from sana_wm_ros.simulation.floor_plan import FloorPlan
+from sana_wm_ros.simulation.movers import Movers
 from sana_wm_ros.simulation.navigation import Navigator
 
 FloatArray = NDArray[np.float64]
 
 _CAREFUL_M = 0.3
+_FROM_MOVERS_M = 0.8
 _CARELESS_M = 0.18
 """Less than the robot's radius: paths graze corners."""
 
@@ -37,7 +39,11 @@ class Ways:
 
     def draw_start(self, rng: np.random.Generator) -> FloatArray:
         """A pose with room to turn, facing anywhere."""
-        roomy = np.flatnonzero(self._careful.distance_P > 0.42)
+        clear_P = self._careful.distance_P.copy()
+        for mover_2 in Movers(self.plan.movers).places(Movers(self.plan.movers).begin()):
+            away_P = np.hypot(*(self._careful.cells_P2 - mover_2).T)
+            clear_P = np.minimum(clear_P, away_P - _FROM_MOVERS_M)
+        roomy = np.flatnonzero(clear_P > 0.42)
         cell = self._careful.cells_P2[rng.choice(roomy)]
         return np.array([*cell, rng.uniform(-math.pi, math.pi)])
 

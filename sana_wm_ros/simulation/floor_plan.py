@@ -6,12 +6,13 @@ Metres, radians; x and y span the floor, z is up, the floor's surface is z = 0.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sana_wm_ros.simulation.light import Light
 from sana_wm_ros.simulation.movers import Mover
 from sana_wm_ros.simulation.patterns import Rgb, Texture
 from sana_wm_ros.simulation.shapes import Shape, Shapes
@@ -74,12 +75,13 @@ class Door:
 
 @dataclass(frozen=True, kw_only=True)
 class Solid:
-    """A box (half sizes, turned by yaw) or an upright cylinder (radius, radius, half height).
+    """A box (half sizes, turned by yaw), an upright cylinder (radius, radius, half height) or a ball (the same).
 
+    Kind "decor" is for looks: nothing runs into it.
     ``texture`` names a picture of the family ``varied``; None is plain colour.
     """
 
-    shape: Literal["box", "cylinder"]
+    shape: Literal["box", "cylinder", "ball"]
     center: tuple[float, float, float]
     half: tuple[float, float, float]
     rgb: Rgb
@@ -91,16 +93,16 @@ class Solid:
     def blocks(self) -> bool:
         """Whether the robot can run into it."""
         bottom, top = self.center[2] - self.half[2], self.center[2] + self.half[2]
-        return bottom < ROBOT_HEIGHT_M and top > 0.0
+        return self.kind != "decor" and bottom < ROBOT_HEIGHT_M and top > 0.0
 
     def spans(self, z: float) -> bool:
-        """Whether a level plane at a height cuts it."""
-        return abs(z - self.center[2]) <= self.half[2]
+        """Whether a level plane at a height cuts it, as a scanner's beams do."""
+        return self.kind != "decor" and abs(z - self.center[2]) <= self.half[2]
 
     @property
     def outline(self) -> Shape:
         """It from above."""
-        if self.shape == "cylinder":
+        if self.shape != "box":
             return Shape(kind="circle", center=self.center[:2], half=self.half[:2])
         quarters = self.yaw / (math.pi / 2)
         if abs(quarters - round(quarters)) < 1e-12:  # square to the axes, which is quicker to meet with rays
@@ -123,6 +125,7 @@ class FloorPlan:
     textures: tuple[Texture, ...] = ()
     floor_textures: tuple[str, ...] = ()
     movers: tuple[Mover, ...] = ()
+    light: Light = field(default_factory=Light)
 
     @property
     def bounds(self) -> Rect:

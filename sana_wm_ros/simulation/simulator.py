@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import FloorPlan
 from sana_wm_ros.simulation.gl import mujoco, open_gl_context
-from sana_wm_ros.simulation.mjcf import ROBOT_GROUP, TIME_STEP_S, building_xml, texture_files
+from sana_wm_ros.simulation.mjcf import (
+    DECOR_GROUP,
+    HULL_GROUP,
+    ROBOT_GROUP,
+    TIME_STEP_S,
+    building_xml,
+    texture_files,
+)
 from sana_wm_ros.simulation.movers import TICK_S, Crowd, Movers
 from sana_wm_ros.simulation.robot import Camera
 
@@ -24,6 +31,7 @@ BEARINGS_R = np.arange(SECTORS * RAYS_PER_SECTOR) * (2 * math.pi / (SECTORS * RA
 """Of the rays, counter-clockwise from straight ahead."""
 _NO_NORMAL = (None,) if "normal:" in (mujoco.mj_multiRay.__doc__ or "") else ()
 """MuJoCo 4 can return the surfaces' normals and wants to be told not to; 3 could not."""
+_SEEN_BY_SCANNERS = np.array([group != DECOR_GROUP for group in range(6)], np.uint8)
 LAG_S = 0.06
 """Time constant with which the wheels follow a command."""
 
@@ -66,7 +74,7 @@ class Simulator:
         self._ray_length_R = np.zeros(len(BEARINGS_R))
         self._picture = _Picture(self._model, camera) if pictures else None
         self._movers = Movers(plan.movers)
-        self._steps = 0
+        self._steps, self._moment_s = 0, 0.0
         self._crowd = self._next_crowd = self._movers.begin()
         self._show_movers(self._movers.places(self._crowd))
         self.place(start_3)
@@ -83,6 +91,7 @@ class Simulator:
         For looking and measuring only; ``hold`` goes on from where the movers really are.
         """
         self._show_movers(movers_M2)
+        self._moment_s = time_s
         self.place(pose_3)
 
     @property
@@ -129,6 +138,7 @@ class Simulator:
             self._move_movers()
             mujoco.mj_step(self._model, data)
             touched = touched or data.ncon > 0
+        self._moment_s = self.time_s
         return touched
 
     def _move_movers(self) -> None:
@@ -162,7 +172,7 @@ class Simulator:
             data,
             origin_3,
             rays_R3.ravel(),
-            None,
+            _SEEN_BY_SCANNERS,
             True,
             self._body,
             self._ray_hit_R,
@@ -184,6 +194,10 @@ class Simulator:
             raise RuntimeError("this simulator was made with pictures=False")
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
+        light = self.plan.light
+        brightness = light.brightness(self._moment_s)
+        self._model.light_ambient[0] = brightness * np.array(light.ambient)
+        self._model.light_diffuse[0] = brightness * np.array(light.diffuse)
         return self._picture.draw(self._model, self._data)
 
     def close(self) -> None:
@@ -217,7 +231,8 @@ class _Picture:
         for flag in ("SHADOW", "REFLECTION", "SKYBOX", "FOG", "HAZE"):
             self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 0
         self._option = mujoco.MjvOption()
-        self._option.geomgroup[ROBOT_GROUP] = 0
+        self._option.geomgroup[:] = 1
+        self._option.geomgroup[[ROBOT_GROUP, HULL_GROUP]] = 0
         self._view = mujoco.MjvCamera()
         self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._view.fixedcamid = model.camera("camera").id

@@ -7,8 +7,10 @@ base, commands (vx, vy, yaw rate); metres, seconds, radians.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,36 @@ from numpy.typing import NDArray
 FRAME_RATE_HZ = 8.0
 FORMAT_VERSION = 1
 
+Split = Literal["train", "validation", "test"]
+VALIDATION_SEEDS, TEST_SEEDS = 900_000, 1_000_000
+"""The first seed of validation and of test; those below validation are for training."""
+
 
 class BadEpisode(ValueError):
     """A file that is not a whole, finite, consistent episode of this format."""
+
+
+class WrongSplit(ValueError):
+    """Drives of a split that may not be used for this."""
+
+
+def split_of(seed: int) -> Split:
+    """What a seed may be used for: train < 900 000 <= validation < 1 000 000 <= test."""
+    if seed < 0:
+        raise ValueError(f"seeds are integers from 0 on, got {seed}")
+    if seed < VALIDATION_SEEDS:
+        return "train"
+    return "validation" if seed < TEST_SEEDS else "test"
+
+
+def check_split(seeds: Iterable[int], *allowed: Split) -> None:
+    """Raise ``WrongSplit`` that names the first seed of another split than those allowed."""
+    for seed in seeds:
+        if split_of(seed) not in allowed:
+            raise WrongSplit(
+                f"seed {seed} belongs to the {split_of(seed)} split, and this takes only "
+                f"{' or '.join(allowed)}: train < {VALIDATION_SEEDS:,} <= validation < {TEST_SEEDS:,} <= test"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

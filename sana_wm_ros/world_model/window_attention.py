@@ -53,7 +53,9 @@ class WindowAttention(TwoBranchAttention):
         q = placed(q, segment.query_NEE, segment, ATTENTION_ORDER, turn_main=True)
         k = placed(k, segment.key_NEE, segment, ATTENTION_ORDER, turn_main=True)
         v = placed(self.split_heads(v), segment.key_NEE, segment, ATTENTION_ORDER, turn_main=False)
-        keys, values = torch.cat([state.keys_BHWSD, k], 2), torch.cat([state.values_BHWSD, v], 2)
+        # Frame by frame: the gradient of a slice is as large as what it was cut from, for every chunk.
+        keys = (*state.keys_BHWSD.unbind(2), *k.unbind(2))
+        values = (*state.values_BHWSD.unbind(2), *v.unbind(2))
         numbers = (*state.frames, *range(segment.first_frame, segment.first_frame + F))
         recalled, bank = _recalled(state.bank_BK2HSD, k, v, segment.recall)
 
@@ -62,8 +64,8 @@ class WindowAttention(TwoBranchAttention):
         return self.finish(out.permute(2, 0, 3, 1, 4), None, gate, segment), replace(
             state,
             frames=tuple(numbers[i] for i in kept),
-            keys_BHWSD=_take(keys, kept),
-            values_BHWSD=_take(values, kept),
+            keys_BHWSD=torch.stack([keys[i] for i in kept], 2),
+            values_BHWSD=torch.stack([values[i] for i in kept], 2),
             bank_BK2HSD=bank,
         )
 
@@ -75,32 +77,37 @@ class WindowAttention(TwoBranchAttention):
     def attend(
         self,
         q: Tensor,
-        keys: Tensor,
-        values: Tensor,
+        keys: tuple[Tensor, ...],
+        values: tuple[Tensor, ...],
         numbers: tuple[int, ...],
         segment: Segment,
-        recalled_BCR2HSD: Tensor | None,
+        recalled: tuple[Tensor, ...],
     ) -> list[Tensor]:
-        """Outputs (B, H, frames, S, D) of one block of query frames after the other."""
-        B, H, F, S, D = q.shape
-        offset = len(numbers) - F
-        outs, start, chunk = [], 0, 0
-        for chunks in _query_blocks(segment.chunk_lengths, QUERY_FRAMES if recalled_BCR2HSD is None else 1):
+        """Outputs (B, H, frames, S, D) of one block of query frames after the other.
+
+        keys, values: (B, H, S, D) of every frame, which ``numbers`` numbers. recalled: keys and values
+        (B, R, 2, H, S, D) for each chunk, or nothing.
+        """
+        S, offset = q.shape[3], len(numbers) - q.shape[2]
+        blocks = _query_blocks(segment.chunk_lengths, 1 if recalled else QUERY_FRAMES)
+        outs, start = [], 0
+        for index, (chunks, q_block) in enumerate(
+            zip(blocks, q.split([sum(b) for b in blocks], 2), strict=True)
+        ):
             stop = start + sum(chunks)
-            columns = self.kept(numbers, segment.first_frame + start) + list(
-                range(offset + start, offset + stop)
-            )
-            k, v = _take(keys, columns), _take(values, columns)
-            mask = self.mask(chunks, segment.first_frame + start, [numbers[i] for i in columns], S, q.device)
-            if recalled_BCR2HSD is not None and segment.recall is not None:
-                more_k, more_v = recalled_BCR2HSD[:, chunk].permute(2, 0, 3, 1, 4, 5)
-                k, v = torch.cat([k, more_k], 2), torch.cat([v, more_v], 2)
-                mask = segment.recall.mask(chunk, len(columns), S)
+            first = segment.first_frame + start
+            columns = [*self.kept(numbers, first), *range(offset + start, offset + stop)]
+            k, v = [keys[i] for i in columns], [values[i] for i in columns]
+            mask = self.mask(chunks, first, [numbers[i] for i in columns], S, q.device)
+            if segment.recall is not None:
+                more_k, more_v = recalled[index].unbind(2)
+                k, v = [*k, *more_k.unbind(1)], [*v, *more_v.unbind(1)]
+                mask = segment.recall.mask(index, len(columns), S)
             out = nn.functional.scaled_dot_product_attention(
-                q[:, :, start:stop].flatten(2, 3), k.flatten(2, 3), v.flatten(2, 3), attn_mask=mask
+                q_block.flatten(2, 3), torch.cat(k, 2), torch.cat(v, 2), attn_mask=mask
             )
             outs.append(out.unflatten(2, (stop - start, S)))
-            start, chunk = stop, chunk + len(chunks)
+            start = stop
         return outs
 
     def mask(
@@ -119,23 +126,12 @@ class WindowAttention(TwoBranchAttention):
         return allowed.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
 
 
-def _take(x_BHWSD: Tensor, columns: list[int]) -> Tensor:
-    """Some frames of keys or values; a plain slice where they are consecutive."""
-    if not columns:
-        return x_BHWSD[:, :, :0]
-    first, last = columns[0], columns[-1]
-    if last - first + 1 == len(columns):
-        return x_BHWSD[:, :, first : last + 1]
-    split = next(i for i in range(1, len(columns)) if columns[i] != columns[i - 1] + 1)
-    return torch.cat([_take(x_BHWSD, columns[:split]), _take(x_BHWSD, columns[split:])], 2)
-
-
 def _recalled(
     bank_BK2HSD: Tensor | None, k_BHFSD: Tensor, v_BHFSD: Tensor, recall: Recall | None
-) -> tuple[Tensor | None, Tensor | None]:
-    """Keys and values (B, C, R, 2, H, S, D) that the chunks look up, at their time; and the next bank."""
+) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """Keys and values (B, R, 2, H, S, D) that each chunk looks up, at their time; and the next bank."""
     if bank_BK2HSD is None or recall is None:
-        return None, bank_BK2HSD
+        return (), bank_BK2HSD
     entries = bank_BK2HSD
     if recall.kept_BK is not None:
         own = torch.stack([k_BHFSD, v_BHFSD], 1).permute(0, 3, 1, 2, 4, 5)
@@ -144,7 +140,7 @@ def _recalled(
     # Split into branches and complex pairs, which the factors turn.
     pairs = torch.view_as_complex(found.unflatten(-1, (-1, 2)).unflatten(4, (2, -1)))
     turned = torch.view_as_real(pairs * recall.turns_BCR22P[..., None, None, :]).flatten(-2).flatten(4, 5)
-    return turned, bank_BK2HSD if recall.kept_BK is None else _rows(entries, recall.kept_BK)
+    return turned.unbind(1), bank_BK2HSD if recall.kept_BK is None else _rows(entries, recall.kept_BK)
 
 
 def _rows(entries_BE: Tensor, index_BI: Tensor) -> Tensor:
