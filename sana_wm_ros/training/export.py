@@ -95,12 +95,7 @@ def start_of(out: Path, init: Path | None, training: WorldModelTraining) -> Star
 
         model = load_model(init)
         sized = replace(training, model=model.transformer.config, heads=model.heads.config)
-        parts = {"transformer": model.transformer, "heads": model.heads}
-        weights = {f"{k}.{n}": v.float() for k, part in parts.items() for n, v in part.state_dict().items()}
-        # training's own logits of contact lie higher by log w, see model_of_run
-        bias = weights["heads.out.bias"].clone()
-        bias[0] += math.log(training.objective.contact_weight)
-        weights["heads.out.bias"] = bias
+        weights = weights_of(model, contact_weight=training.objective.contact_weight)
         return Start(training=sized, autoencoder=model.autoencoder, weights=weights)
     if kept_autoencoder(init) is not None:
         config, state = stored_run(init, "world-model")
@@ -110,6 +105,15 @@ def start_of(out: Path, init: Path | None, training: WorldModelTraining) -> Star
             training=_sized(training, config), autoencoder=kept, weights=dict(state["average"]["values"])
         )
     return Start(training=training, autoencoder=autoencoder_of_run(init), weights=None)
+
+
+def weights_of(model: NavigationModel, *, contact_weight: float) -> dict[str, Tensor]:
+    """A model's weights as a training of that weight left them: its logits of contact lay higher by log w."""
+    parts = {"transformer": model.transformer, "heads": model.heads}
+    weights = {f"{k}.{n}": v.float() for k, part in parts.items() for n, v in part.state_dict().items()}
+    bias = weights["heads.out.bias"].clone()
+    bias[0] += math.log(contact_weight)
+    return weights | {"heads.out.bias": bias}
 
 
 def _sized(training: WorldModelTraining, config: dict[str, Any]) -> WorldModelTraining:

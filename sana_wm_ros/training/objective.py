@@ -142,15 +142,18 @@ def _head_losses(
     crossed = F.binary_cross_entropy_with_logits(
         read.collision_logit_BF, clips.contact_BF, pos_weight=positive, reduction="none"
     )
-    target = clips.clearance_BFK.clamp(MIN_RANGE_M, ceiling_m).log()
-    ranges = F.smooth_l1_loss(read.log_clearance_BFK, target, beta=0.2, reduction="none").mean(2)
+    measured = clips.clearance_BFK.isfinite()
+    target = clips.clearance_BFK.nan_to_num(nan=ceiling_m).clamp(MIN_RANGE_M, ceiling_m).log()
+    ranges = F.smooth_l1_loss(read.log_clearance_BFK, target, beta=0.2, reduction="none") * measured
+    ranges = ranges.sum(2) / measured.sum(2).clamp_min(1)
+    ranged = weight * measured.any(2)
     doubt = (read.log_uncertainty_BF - 0.5 * error_BF.clamp_min(1e-4).log()).square()
     distance = torch.stack(
         [torch.from_numpy(travel_distance(poses.numpy())).float() for poses in clips.true_poses_BF3]
     )
     return {
         "collision": (told * crossed).sum() / told.sum().clamp_min(1.0),
-        "clearance": (weight * ranges).sum() / weight.sum().clamp_min(1.0),
+        "clearance": (ranged * ranges).sum() / ranged.sum().clamp_min(1.0),
         "uncertainty": (future * weight * doubt).sum() / (future * weight).sum().clamp_min(1.0),
         "place": place_loss(read.place_BFE, distance, weight),
     }
