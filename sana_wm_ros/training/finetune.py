@@ -59,8 +59,8 @@ def fine_tune(
     drives.mkdir(parents=True, exist_ok=True)
     for index, episode in enumerate(episodes):
         shown = beginning(episode, training_frames(episode, per))
-        write_episode(drives / f"episode_{2 * index:04d}.npz", shown)
-        write_episode(drives / f"episode_{2 * index + 1:04d}.npz", mirrored(shown))
+        write_episode(drives / f"drive_{2 * index:04d}.npz", shown)
+        write_episode(drives / f"drive_{2 * index + 1:04d}.npz", mirrored(shown))
 
     eye = AutoencoderTraining(
         model=model.autoencoder.config,

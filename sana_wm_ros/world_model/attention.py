@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.layers import RMSNorm, unplaced
+from sana_wm_ros.world_model.layers import RMSNorm, placed, renormed, unplaced
 from sana_wm_ros.world_model.segment import Segment
 
 # With this bias SiLU gives 1: the gate starts open.
@@ -59,19 +59,27 @@ class TwoBranchAttention(nn.Module):
         return list(nn.functional.linear(x_FBSC, weight, bias).split([*sizes, idle], -1))[: len(sizes)]
 
     def norm_weights(self) -> tuple[Tensor, Tensor]:
-        """Weights of the query and key norms, (2, C) each."""
+        """Weights of the query and key norms, (2, C) each, in float32."""
         queries = torch.stack([self.q_norm.weight, self.q_norm_cam.weight])
-        return queries, torch.stack([self.k_norm.weight, self.k_norm_cam.weight])
+        return queries.float(), torch.stack([self.k_norm.weight, self.k_norm_cam.weight]).float()
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(F, B, S, 2C) to heads (F, B, S, 2H, D)."""
         return x.unflatten(-1, (2 * self.config.heads, self.config.head_width))
 
+    def placed(
+        self, x_FBSHD: Tensor, matrix_NEE: Tensor, segment: Segment, order: tuple[int, ...], turn_main: bool
+    ) -> Tensor:
+        """Heads at their place (``layers.placed``), no longer than before if the preset asks for that."""
+        out = placed(x_FBSHD, matrix_NEE, segment, order, turn_main)
+        return renormed(out, x_FBSHD, order) if self.config.renorm else out
+
     def finish(
         self, x_FBSHD: Tensor, factor_FBSH1: Tensor | None, gate_FBSC: Tensor, segment: Segment
     ) -> Tensor:
         """Camera heads back to their rays, main ones times a factor, then both joined, gated, projected."""
-        main, camera = unplaced(x_FBSHD, factor_FBSH1, segment)
+        kind = gate_FBSC.dtype
+        main, camera = (part.to(kind) for part in unplaced(x_FBSHD, factor_FBSH1, segment))
         joined = torch.addmm(main.flatten(0, 2), camera.flatten(0, 2), self.out_proj_cam.weight.t())
         joined = (joined + self.out_proj_cam.bias).view_as(gate_FBSC)
-        return self.proj(joined * nn.functional.silu(gate_FBSC))
+        return self.proj(joined * nn.functional.silu(gate_FBSC.float()).to(kind))

@@ -9,11 +9,29 @@ Poses are camera-to-world, optical axes, already relative to the anchor and in m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from sana_wm_ros.world_model.config import TransformerConfig
+
+
+class Camera(Protocol):
+    """What tells the transformer where the camera is in each latent frame of a segment."""
+
+    @property
+    def frames(self) -> int:
+        """Latent frames."""
+        ...
+
+    def slice(self, start: int, stop: int) -> Camera:
+        """Frames ``start`` to ``stop``."""
+        ...
+
+    def tables(self, config: TransformerConfig) -> CameraTables:
+        """Per-token inputs of the blocks."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +45,15 @@ class CameraTrack:
     poses_BF44: Tensor
     before_B44: Tensor
     intrinsics_B4: Tensor
+
+    @property
+    def frames(self) -> int:
+        """Latent frames."""
+        return self.poses_BF44.shape[1]
+
+    def tables(self, config: TransformerConfig) -> CameraTables:
+        """Per-token inputs of the blocks."""
+        return camera_tables(self, config)
 
     def slice(self, start: int, stop: int) -> CameraTrack:
         """Frames ``start`` to ``stop`` of the track."""
@@ -101,7 +128,7 @@ def interpolate(start_44: Tensor, end_44: Tensor, count: int) -> Tensor:
     return torch.cat([way[..., :-1, :, :], end_44.unsqueeze(-3)], -3)
 
 
-def _cross(a: Tensor, b: Tensor) -> Tensor:
+def cross(a: Tensor, b: Tensor) -> Tensor:
     """Cross product over the last axis, broadcasting (``torch.linalg.cross`` is slower on CPUs)."""
     ax, ay, az = a.unbind(-1)
     bx, by, bz = b.unbind(-1)
@@ -123,8 +150,8 @@ def ray_frames(rays_BS3: Tensor) -> Tensor:
     z = rays_BS3
     down = torch.zeros_like(z)
     down[..., 1] = 1.0
-    x = torch.nn.functional.normalize(_cross(down, z), dim=-1)
-    y = torch.nn.functional.normalize(_cross(z, x), dim=-1)
+    x = torch.nn.functional.normalize(cross(down, z), dim=-1)
+    y = torch.nn.functional.normalize(cross(z, x), dim=-1)
     return torch.stack([x, y, z], -2)
 
 
@@ -152,5 +179,5 @@ def camera_tables(track: CameraTrack, config: TransformerConfig) -> CameraTables
     way_BFR44 = interpolate(starts, scaled, config.raw_per_latent)
     direction = torch.einsum("bfrij,bsj->fbsri", way_BFR44[..., :3, :3], rays_BS3)
     centre = way_BFR44[..., :3, 3].transpose(0, 1)[:, :, None].expand_as(direction)
-    plucker = torch.cat([direction, _cross(centre, direction)], -1).flatten(-2)
+    plucker = torch.cat([direction, cross(centre, direction)], -1).flatten(-2)
     return CameraTables(ray_FBS44=ray, ray_inverse_FBS44=inverse, plucker_FBSP=plucker)

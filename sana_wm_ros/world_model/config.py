@@ -5,12 +5,17 @@ Every preset is served by the same classes; a preset only chooses numbers and sw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 
 class BadConfig(ValueError):
     """A configuration value that no model can be built from; names the field and what it may be."""
+
+
+def _later(default: Any) -> Any:
+    """A setting that came after the first model folders: where one lacks it, it was trained with ``default``."""
+    return field(default=default, metadata={"later": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,15 @@ class TransformerConfig:
         moves the noise levels of several steps towards pure noise.
     blank_pure_noise: frames at sigma 1 enter as zeros; pure noise tells nothing, and one-step presets
         need not learn to look past it.
+
+    Public versions of SANA-WM disagree in some places, so these are switches:
+    text_width: channels of the text encoder's embeddings (0: no text branch).
+    renorm: after UCPE no camera query, key or value may be longer than before (diffusers: on; NVlabs: off).
+    softmax_scale: 1 / sqrt(width) of softmax, where the width is the head's ("head"), the one it is padded to
+        (32, 64, 128 or 256) in the camera branch only ("padded_camera"), or in both ("padded").
+    softmax_bf16: queries, keys and values of softmax blocks are rounded to bfloat16, as published code does.
+    causal_softmax: softmax blocks see no later chunk. Off, they see the whole clip, which must come at once.
+    carried_camera_conv: the camera branch's short convolution sees the chunk before, like the main branch's.
     """
 
     width: int = 128
@@ -61,6 +75,12 @@ class TransformerConfig:
     timestep_width: int = 256
     default_steps: int = 1
     flow_shift: float = 1.0
+    text_width: int = _later(0)
+    renorm: bool = _later(False)
+    softmax_scale: Literal["head", "padded_camera", "padded"] = _later("head")
+    softmax_bf16: bool = _later(False)
+    causal_softmax: bool = _later(True)
+    carried_camera_conv: bool = _later(True)
 
     def __post_init__(self) -> None:
         whole = {
@@ -70,7 +90,7 @@ class TransformerConfig:
             "keyframes": (0, 4096), "keyframe_reads": (1, 64),
             "conv_width": (1, 16), "raw_per_latent": (1, 64), "chunk_frames": (1, 1024),
             "max_chunk_frames": (1, 1024), "timestep_width": (2, 8192),
-            "default_steps": (1, 1000),
+            "default_steps": (1, 1000), "text_width": (0, 65536),
         }  # fmt: skip
         for name, (low, high) in whole.items():
             value = getattr(self, name)
@@ -85,11 +105,19 @@ class TransformerConfig:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not low_real <= value <= high_real:
                 raise BadConfig(f"{name} is {value!r}; expected a number from {low_real} to {high_real}")
-        for name in ("bounded_keys", "truncate_timesteps", "blank_pure_noise"):
+        switches = (
+            "bounded_keys", "truncate_timesteps", "blank_pure_noise", "renorm", "softmax_bf16",
+            "causal_softmax", "carried_camera_conv",
+        )  # fmt: skip
+        for name in switches:
             if not isinstance(getattr(self, name), bool):
                 raise BadConfig(f"{name} is {getattr(self, name)!r}; expected true or false")
         if self.prediction not in ("x0", "flow"):
             raise BadConfig(f"prediction is {self.prediction!r}; expected x0 or flow")
+        if self.softmax_scale not in ("head", "padded_camera", "padded"):
+            raise BadConfig(
+                f"softmax_scale is {self.softmax_scale!r}; expected head, padded_camera or padded"
+            )
         if self.heads * self.head_width != self.width:
             raise BadConfig(
                 f"heads * head_width is {self.heads * self.head_width}; expected width {self.width}"
@@ -118,3 +146,28 @@ class TransformerConfig:
 
 # As small as it is because it was trained on one CPU core: 128 wide trained at half the speed.
 NANO = TransformerConfig(width=96, depth=8, heads=4, head_width=24, blank_pure_noise=True)
+
+# NVIDIA's published 2.6 B weights; 704 x 1280 pixels. Bidirectional: the whole clip is one chunk.
+SANA_WM = TransformerConfig(
+    width=2240, depth=20, heads=20, head_width=112, mlp_ratio=3.0, latent_channels=128, latent_height=22,
+    latent_width=40, window_frames=1024, sink_frames=0, raw_per_latent=8, position_scale=1.0,
+    chunk_frames=1024, max_chunk_frames=1024, prediction="flow", bounded_keys=False, denominator_floor=0.0,
+    truncate_timesteps=True, default_steps=60, flow_shift=9.8, text_width=2304,
+    softmax_scale="padded_camera", causal_softmax=False, carried_camera_conv=False,
+)  # fmt: skip
+
+# The same weights' layout with chunks of 3 latent frames that see nothing later.
+SANA_WM_CHUNK_CAUSAL = replace(SANA_WM, chunk_frames=3, causal_softmax=True)
+
+# Distilled to 4 steps; softmax sees the first chunk (4 frames of a 60 s clip), the last one and its own.
+SANA_WM_STREAMING = replace(
+    SANA_WM, chunk_frames=3, window_frames=3, sink_frames=4, default_steps=4, flow_shift=8.0,
+    softmax_scale="padded", causal_softmax=True,
+)  # fmt: skip
+
+PRESETS = {
+    "nano": NANO,
+    "sana_wm": SANA_WM,
+    "sana_wm_chunk_causal": SANA_WM_CHUNK_CAUSAL,
+    "sana_wm_streaming": SANA_WM_STREAMING,
+}

@@ -19,7 +19,6 @@ from sana_wm_ros.world_model.layers import (
     SCAN_ORDER,
     ShortConv,
     last_frames,
-    placed,
     rms_normalised,
     short_conv,
 )
@@ -48,10 +47,17 @@ class DeltaAttention(TwoBranchAttention):
 
     def empty(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Memory, normaliser and key tail before the first frame."""
-        heads, width, channels = self.config.heads, self.config.head_width, self.config.width
+        heads, width = self.config.heads, self.config.head_width
         new = self.A_log.new_zeros
-        tail = new(self.config.conv_width - 1, batch, self.config.tokens, 2 * channels)
-        return new(batch, 2 * heads, width, width), new(batch, heads, 1, width), tail
+        tail = new(self.config.conv_width - 1, batch, self.config.tokens, self.tail_width)
+        # Memories stay in float32 whatever the weights are: they sum over the whole past.
+        full = torch.float32
+        return new(batch, 2 * heads, width, width, dtype=full), new(batch, heads, 1, width, dtype=full), tail
+
+    @property
+    def tail_width(self) -> int:
+        """Channels whose short convolution sees earlier chunks."""
+        return (2 if self.config.carried_camera_conv else 1) * self.config.width
 
     def forward(
         self, x_FBSC: Tensor, segment: Segment, state: DeltaState
@@ -63,9 +69,8 @@ class DeltaAttention(TwoBranchAttention):
         delta_memory = KERNELS[choose(x_FBSC.device.type)]
         q, k, v, gate, beta = self.project(x_FBSC, self.beta_proj)
 
-        tail = last_frames(state.key_tail_EBSC, k)
-        taps = torch.cat([self.conv_k.weight, self.conv_k_cam.weight])[:, 0]
-        k = short_conv(k, state.key_tail_EBSC, taps, segment)
+        tail = last_frames(state.key_tail_EBSC, k[..., : self.tail_width])
+        k = self.convolved(k, state.key_tail_EBSC, segment)
         query_weight, key_weight = self.norm_weights()
         q = rms_normalised(q.unflatten(-1, (2, C)), query_weight, relu=True).flatten(-2)
         # Without the scale of 1 / sqrt(D S) the correction K B K^T explodes.
@@ -75,9 +80,9 @@ class DeltaAttention(TwoBranchAttention):
 
         beta_FBHS = beta.float().sigmoid().transpose(-1, -2)
         decay_FBH = self.decay(x_FBSC)
-        placed_q = placed(q, segment.query_NEE, segment, SCAN_ORDER, turn_main=True)
-        placed_k = placed(k, segment.key_NEE, segment, SCAN_ORDER, turn_main=True)
-        placed_v = placed(v, segment.key_NEE, segment, SCAN_ORDER, turn_main=False)
+        placed_q = self.placed(q, segment.query_NEE, segment, SCAN_ORDER, turn_main=True)
+        placed_k = self.placed(k, segment.key_NEE, segment, SCAN_ORDER, turn_main=True)
+        placed_v = self.placed(v, segment.key_NEE, segment, SCAN_ORDER, turn_main=False)
         both_beta = torch.cat([beta_FBHS, self.camera_beta(beta_FBHS, k, placed_k)], 2)
         out, memory = delta_memory(
             placed_q, placed_k, placed_v, both_beta, decay_FBH.repeat(1, 1, 2),
@@ -90,6 +95,20 @@ class DeltaAttention(TwoBranchAttention):
         )  # fmt: skip
         factor = self.positive(sums).reciprocal().transpose(2, 3)
         return self.finish(out.transpose(2, 3), factor, gate, segment), (memory, normaliser, tail)
+
+    def convolved(self, k_FBSC: Tensor, tail_EBSC: Tensor, segment: Segment) -> Tensor:
+        """Keys of both branches (2C) after their short convolution."""
+        main, camera = self.conv_k.weight, self.conv_k_cam.weight
+        if self.config.carried_camera_conv:
+            return short_conv(k_FBSC, tail_EBSC, torch.cat([main, camera])[:, 0], segment)
+        keys, camera_keys = k_FBSC.chunk(2, -1)
+        return torch.cat(
+            [
+                short_conv(keys, tail_EBSC, main[:, 0], segment),
+                short_conv(camera_keys, None, camera[:, 0], segment),
+            ],
+            -1,
+        )
 
     def decay(self, x_FBSC: Tensor) -> Tensor:
         """g in (0, 1) per frame and head, (F, B, H)."""

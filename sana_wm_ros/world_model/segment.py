@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sana_wm_ros.world_model.camera import CameraTrack, camera_tables
+from sana_wm_ros.world_model.camera import Camera
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.keyframes import Recall
 from sana_wm_ros.world_model.rope import rotary_tables
@@ -47,17 +47,17 @@ class Segment:
 
 def make_segment(
     config: TransformerConfig,
-    track: CameraTrack,
+    camera: Camera,
     first_frame: int,
     chunk_lengths: tuple[int, ...],
     recall: Recall | None = None,
 ) -> Segment:
-    """Tables for the blocks from a camera track and the way its frames fall into chunks."""
-    frames = track.poses_BF44.shape[1]
+    """Tables for the blocks from a camera's way and the way its frames fall into chunks."""
+    frames = camera.frames
     if sum(chunk_lengths) != frames or min(chunk_lengths, default=0) < 1:
         raise ValueError(f"chunk lengths {chunk_lengths} do not add up to {frames} frames, each at least 1")
-    device = track.poses_BF44.device
-    tables = camera_tables(track, config)
+    tables = camera.tables(config)
+    device = tables.ray_FBS44.device
 
     def grouped(matrix_FBS44: Tensor) -> Tensor:
         # One 16 x 16 product per token beats four 4 x 4 ones by far: tiny ones never reach the BLAS.
@@ -66,12 +66,12 @@ def make_segment(
             torch.einsum("gh,fbsij->fbsgihj", groups, matrix_FBS44).flatten(-4, -3).flatten(-2).flatten(0, 2)
         )
 
-    main, camera = rotary_tables(config, first_frame, frames, device)
+    rope_main, rope_camera = rotary_tables(config, first_frame, frames, device)
     return Segment(
         first_frame=first_frame,
         chunk_lengths=chunk_lengths,
-        rope=main[:, None, :, None],
-        rope_camera=camera[:, None, :, None],
+        rope=rope_main[:, None, :, None],
+        rope_camera=rope_camera[:, None, :, None],
         query_NEE=grouped(tables.ray_FBS44),
         key_NEE=grouped(tables.ray_inverse_FBS44.transpose(-1, -2)),
         out_NEE=grouped(tables.ray_FBS44.transpose(-1, -2)),

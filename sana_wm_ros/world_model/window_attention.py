@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sana_wm_ros.world_model.attention import TwoBranchAttention
 from sana_wm_ros.world_model.keyframes import Recall
-from sana_wm_ros.world_model.layers import ATTENTION_ORDER, placed, rms_normalised
+from sana_wm_ros.world_model.layers import ATTENTION_ORDER, rms_normalised
 from sana_wm_ros.world_model.segment import Segment
 from sana_wm_ros.world_model.state import WindowState
 
@@ -32,16 +32,21 @@ class WindowAttention(TwoBranchAttention):
         """The state before the first frame."""
         config, new = self.config, self.proj.weight.new_zeros
         rest = (config.tokens, config.head_width)
-        window = new(batch, 2 * config.heads, 0, *rest)
+        window = new(batch, 2 * config.heads, 0, *rest, dtype=self.dtype)
         return WindowState(
             frames=(),
             keys_BHWSD=window,
             values_BHWSD=window,
             mlp_tail_1BSC=mlp_tail_1BSC,
-            bank_BK2HSD=new(batch, config.keyframes, 2, 2 * config.heads, *rest)
+            bank_BK2HSD=new(batch, config.keyframes, 2, 2 * config.heads, *rest, dtype=self.dtype)
             if config.keyframes
             else None,
         )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What queries, keys and values are rounded to."""
+        return torch.bfloat16 if self.config.softmax_bf16 else self.proj.weight.dtype
 
     def forward(self, x_FBSC: Tensor, segment: Segment, state: WindowState) -> tuple[Tensor, WindowState]:
         """Attend; returns the block's output and the state with the frames to keep."""
@@ -50,9 +55,13 @@ class WindowAttention(TwoBranchAttention):
         query_weight, key_weight = self.norm_weights()
         q = self.split_heads(rms_normalised(q.unflatten(-1, (2, C)), query_weight, relu=False).flatten(-2))
         k = self.split_heads(rms_normalised(k.unflatten(-1, (2, C)), key_weight, relu=False).flatten(-2))
-        q = placed(q, segment.query_NEE, segment, ATTENTION_ORDER, turn_main=True)
-        k = placed(k, segment.key_NEE, segment, ATTENTION_ORDER, turn_main=True)
-        v = placed(self.split_heads(v), segment.key_NEE, segment, ATTENTION_ORDER, turn_main=False)
+        q = self.placed(q, segment.query_NEE, segment, ATTENTION_ORDER, turn_main=True)
+        k = self.placed(k, segment.key_NEE, segment, ATTENTION_ORDER, turn_main=True)
+        v = self.placed(self.split_heads(v), segment.key_NEE, segment, ATTENTION_ORDER, turn_main=False)
+        q, k, v = q.to(self.dtype), k.to(self.dtype), v.to(self.dtype)
+        if not self.config.causal_softmax:
+            out = self.softmax(q.flatten(2, 3), k.flatten(2, 3), v.flatten(2, 3), None).view_as(q)
+            return self.finish(out.permute(2, 0, 3, 1, 4), None, gate, segment), state
         # Frame by frame: the gradient of a slice is as large as what it was cut from, for every chunk.
         keys = (*state.keys_BHWSD.unbind(2), *k.unbind(2))
         values = (*state.values_BHWSD.unbind(2), *v.unbind(2))
@@ -103,12 +112,28 @@ class WindowAttention(TwoBranchAttention):
                 more_k, more_v = recalled[index].unbind(2)
                 k, v = [*k, *more_k.unbind(1)], [*v, *more_v.unbind(1)]
                 mask = segment.recall.mask(index, len(columns), S)
-            out = nn.functional.scaled_dot_product_attention(
-                q_block.flatten(2, 3), torch.cat(k, 2), torch.cat(v, 2), attn_mask=mask
-            )
+            out = self.softmax(q_block.flatten(2, 3), torch.cat(k, 2), torch.cat(v, 2), mask)
             outs.append(out.unflatten(2, (stop - start, S)))
             start = stop
         return outs
+
+    def softmax(self, q_BHND: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention of both branches, in one call where they share the scale of their scores."""
+        attention = nn.functional.scaled_dot_product_attention
+        main, camera = self.scales()
+        if main == camera:
+            return attention(q_BHND, k_BHND, v_BHND, attn_mask=mask, scale=main)
+        (q, q_camera), (k, k_camera), (v, v_camera) = (x.chunk(2, 1) for x in (q_BHND, k_BHND, v_BHND))
+        out = attention(q, k, v, attn_mask=mask, scale=main)
+        return torch.cat([out, attention(q_camera, k_camera, v_camera, attn_mask=mask, scale=camera)], 1)
+
+    def scales(self) -> tuple[float, float]:
+        """What multiplies the scores of the main and of the camera branch."""
+        width = self.config.head_width
+        padded = width if width in (32, 64, 128, 256) else 128 if width <= 128 else 256
+        camera = width if self.config.softmax_scale == "head" else padded
+        main = padded if self.config.softmax_scale == "padded" else width
+        return main**-0.5, camera**-0.5
 
     def mask(
         self, chunks: tuple[int, ...], first: int, seen: list[int], tokens: int, device: torch.device
