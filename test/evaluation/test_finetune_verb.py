@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from sana_wm_ros.cli.finetune import finetune
 from sana_wm_ros.training.finetune import is_better
 from sana_wm_ros.world_model.checkpoint import load_model
-from test.evaluation.synthetic import write_input_bag
+
+from .synthetic import write_input_bag
 
 
 @pytest.fixture(scope="module")
