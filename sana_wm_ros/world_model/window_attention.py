@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sana_wm_ros.world_model.attention import TwoBranchAttention
 from sana_wm_ros.world_model.keyframes import Recall
-from sana_wm_ros.world_model.layers import ATTENTION_ORDER, rms_normalised
+from sana_wm_ros.world_model.layers import ATTENTION_ORDER
 from sana_wm_ros.world_model.segment import Segment
 from sana_wm_ros.world_model.state import WindowState
 
@@ -50,14 +50,12 @@ class WindowAttention(TwoBranchAttention):
 
     def forward(self, x_FBSC: Tensor, segment: Segment, state: WindowState) -> tuple[Tensor, WindowState]:
         """Attend; returns the block's output and the state with the frames to keep."""
-        F, C = x_FBSC.shape[0], x_FBSC.shape[3]
+        F = x_FBSC.shape[0]
         q, k, v, gate = self.project(x_FBSC)
         query_weight, key_weight = self.norm_weights()
-        q = self.split_heads(rms_normalised(q.unflatten(-1, (2, C)), query_weight, relu=False).flatten(-2))
-        k = self.split_heads(rms_normalised(k.unflatten(-1, (2, C)), key_weight, relu=False).flatten(-2))
-        q = self.placed(q, segment.query_NEE, segment, ATTENTION_ORDER, turn_main=True)
-        k = self.placed(k, segment.key_NEE, segment, ATTENTION_ORDER, turn_main=True)
-        v = self.placed(self.split_heads(v), segment.key_NEE, segment, ATTENTION_ORDER, turn_main=False)
+        q, _ = self.queries(q, query_weight, segment, ATTENTION_ORDER)
+        k, _ = self.keys(k, key_weight, segment, ATTENTION_ORDER)
+        v = self.values(v, segment, ATTENTION_ORDER)
         q, k, v = q.to(self.dtype), k.to(self.dtype), v.to(self.dtype)
         if not self.config.causal_softmax:
             out = self.softmax(q.flatten(2, 3), k.flatten(2, 3), v.flatten(2, 3), None).view_as(q)

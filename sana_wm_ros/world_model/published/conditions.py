@@ -82,7 +82,7 @@ def as_intrinsics(intrinsics: Tensor, frames: int) -> Tensor:
     k = intrinsics.double()
     if k.shape[-2:] == (3, 3):
         k = torch.stack([k[..., 0, 0], k[..., 1, 1], k[..., 0, 2], k[..., 1, 2]], -1)
-    k = k.expand(frames, 4) if k.ndim == 1 else k
+    k = k.expand(frames, 4) if k.shape == (4,) else k
     if k.shape != (frames, 4):
         raise ValueError(
             f"intrinsics have shape {tuple(intrinsics.shape)}; "
