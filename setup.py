@@ -71,12 +71,13 @@ setup(
         "rich",
         "rosbags",
         "safetensors",
+        "scipy",
         "transforms3d",
         "typer",
     ],
     extras_require={
         "ros": [f"{wheel}; platform_machine == 'x86_64'" for wheel in ROS_WHEELS],
-        "sim": ["mujoco", "scipy"],
+        "sim": ["mujoco"],
         # The published SANA-WM weights: their video autoencoder and, where no embedding file is given, Gemma.
         "sana_wm": [DIFFUSERS, "transformers>=4.51"],
         "dev": [
