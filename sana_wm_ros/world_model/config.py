@@ -32,6 +32,10 @@ class TransformerConfig:
         with it.
     raw_per_latent: raw frames whose rays the Plücker input holds, 6 channels each.
     position_scale: model units per metre (the camera branch likes positions of about 1).
+    translation: how the camera branch knows where a frame was seen from. homogeneous: in UCPE's 4 x 4
+        matrices, as published; far from the anchor its numbers grow, and moving the anchor is exact only
+        at first. rotary: as phases of positions, orthogonal, so that no place is special.
+    reach_m: how far from its anchor a context may get before the anchor follows it.
     prediction: what the last layer says, the clean latent (x0) or the flow (noise - x0).
     bounded_keys: scale beta so that no memory transition has an eigenvalue outside [0, 1].
     denominator_floor: least normaliser of the linear attention (0: the published 1e-8 is added).
@@ -62,11 +66,13 @@ class TransformerConfig:
     softmax_every: int = 4
     window_frames: int = 16
     sink_frames: int = 1
-    keyframes: int = 0
-    keyframe_reads: int = 4
+    keyframes: int = _later(0)
+    keyframe_reads: int = _later(4)
     conv_width: int = 4
     raw_per_latent: int = 4
     position_scale: float = 0.15
+    translation: Literal["homogeneous", "rotary"] = _later("homogeneous")
+    reach_m: float = _later(20.0)
     chunk_frames: int = 2
     max_chunk_frames: int = 3
     prediction: Literal["x0", "flow"] = "x0"
@@ -101,7 +107,7 @@ class TransformerConfig:
                 raise BadConfig(f"{name} is {value!r}; expected a whole number from {low} to {high}")
         real = {
             "mlp_ratio": (0.5, 16.0), "position_scale": (1e-4, 1e4), "denominator_floor": (0.0, 10.0),
-            "flow_shift": (0.01, 100.0),
+            "flow_shift": (0.01, 100.0), "reach_m": (0.1, 1e6),
         }  # fmt: skip
         for name, (low_real, high_real) in real.items():
             value = getattr(self, name)
@@ -117,6 +123,8 @@ class TransformerConfig:
                 raise BadConfig(f"{name} is {getattr(self, name)!r}; expected true or false")
         if self.prediction not in ("x0", "flow"):
             raise BadConfig(f"prediction is {self.prediction!r}; expected x0 or flow")
+        if self.translation not in ("homogeneous", "rotary"):
+            raise BadConfig(f"translation is {self.translation!r}; expected homogeneous or rotary")
         if self.softmax_scale not in ("head", "padded_camera", "padded"):
             raise BadConfig(
                 f"softmax_scale is {self.softmax_scale!r}; expected head, padded_camera or padded"

@@ -189,7 +189,8 @@ def offered(slots_BK: Tensor, entry: int, numbers: Tensor, places: Tensor, one_v
     joined = torch.cat([slots_BK, slots_BK.new_full((B, 1), entry)], 1)
     row = torch.arange(B, device=joined.device)[:, None]
     place, number = places[row, joined], numbers[row, joined]
-    apart = (place[:, :, None] - place[:, None]).square().sum(-1)
+    # Rounded, here and below, so that among equals the first is taken and not whoever rounding favours.
+    apart = ((place[:, :, None] - place[:, None]).square().sum(-1) * 1024.0).round()
     pairs = torch.ones(K + 1, K + 1, dtype=torch.bool, device=joined.device).triu(1)
     closest = apart.masked_fill(~pairs, torch.inf).flatten(1).argmin(1)
     older, newer = closest // (K + 1), closest % (K + 1)
@@ -239,7 +240,6 @@ def chosen(overlap_BCKP: Tensor, reads: int) -> tuple[Tensor, Tensor]:
     free, picks = torch.ones_like(own, dtype=torch.bool), []
     for _ in range(reads):
         gain = (overlap_BCKP - best[:, :, None]).clamp(min=0.0).mean(-1) + OWN_SHARE * own
-        # Rounded, so that the last bits of a sum never decide; the first of equals is taken.
         pick = (gain * 4096.0).round().masked_fill(~free, -1.0).argmax(2, keepdim=True)
         picks.append(pick)
         free = free.scatter(2, pick, False)
