@@ -28,6 +28,8 @@ class TransformerConfig:
     keyframes: seen frames that softmax blocks remember beside the window, kept for coverage of places
         (0: none, as published). keyframe_reads: how many of them a chunk looks up, those whose view
         overlaps its own most.
+    keyframe_guide: the keyframes that show most of an imagined frame are also moved to its rays and enter
+        with it.
     raw_per_latent: raw frames whose rays the Plücker input holds, 6 channels each.
     position_scale: model units per metre (the camera branch likes positions of about 1).
     translation: how the camera branch knows where a frame was seen from. homogeneous: in UCPE's 4 x 4
@@ -81,6 +83,7 @@ class TransformerConfig:
     timestep_width: int = 256
     default_steps: int = 1
     flow_shift: float = 1.0
+    keyframe_guide: bool = _later(False)
     text_width: int = _later(0)
     renorm: bool = _later(False)
     softmax_scale: Literal["head", "padded_camera", "padded"] = _later("head")
@@ -113,7 +116,7 @@ class TransformerConfig:
                 raise BadConfig(f"{name} is {value!r}; expected a number from {low_real} to {high_real}")
         switches = (
             "bounded_keys", "truncate_timesteps", "blank_pure_noise", "renorm", "softmax_bf16",
-            "causal_softmax", "carried_camera_conv",
+            "causal_softmax", "carried_camera_conv", "keyframe_guide",
         )  # fmt: skip
         for name in switches:
             if not isinstance(getattr(self, name), bool):
@@ -134,6 +137,8 @@ class TransformerConfig:
             raise BadConfig(f"head_width is {self.head_width}; expected a multiple of 8 (4x4 camera groups)")
         if 0 < self.keyframes < self.keyframe_reads:
             raise BadConfig(f"keyframes is {self.keyframes}; expected 0 or at least keyframe_reads")
+        if self.keyframe_guide and self.keyframes < 2:
+            raise BadConfig(f"keyframe_guide is on and keyframes is {self.keyframes}; expected at least 2")
         if self.chunk_frames > self.max_chunk_frames:
             raise BadConfig(f"chunk_frames is {self.chunk_frames}; expected at most {self.max_chunk_frames}")
 

@@ -15,7 +15,12 @@ from torch import Tensor, nn
 from sana_wm_ros.world_model.anchor import anchored_pieces, moved
 from sana_wm_ros.world_model.autoencoder import Autoencoder
 from sana_wm_ros.world_model.camera import CameraTrack, latent_intrinsics, relative_to
-from sana_wm_ros.world_model.checks import checked_frames, checked_intrinsics, checked_poses
+from sana_wm_ros.world_model.checks import (
+    checked_choice,
+    checked_frames,
+    checked_intrinsics,
+    checked_poses,
+)
 from sana_wm_ros.world_model.heads import Heads
 from sana_wm_ros.world_model.protocol import Intrinsics, ModelSpec, Rollout
 from sana_wm_ros.world_model.sampler import denoise, noise_levels, shared_noise
@@ -239,13 +244,7 @@ class NavigationBatch:
 
     def select(self, index_N: Tensor) -> NavigationBatch:
         """Keep some candidates, in the order given."""
-        if not isinstance(index_N, Tensor) or index_N.ndim != 1 or index_N.is_floating_point():
-            raise TypeError("select takes a one-dimensional tensor of candidate numbers (or a mask)")
-        index_N = index_N.to(self.model.device)
-        if index_N.dtype == torch.bool:
-            index_N = index_N.nonzero()[:, 0]
-        if len(index_N) == 0 or int(index_N.min()) < 0 or int(index_N.max()) >= self.size:
-            raise ValueError(f"candidates {index_N.tolist()}; expected some of 0 to {self.size - 1}")
+        index_N = checked_choice(index_N, self.size).to(self.model.device)
         return replace(
             self,
             state=self.state.select(index_N),
