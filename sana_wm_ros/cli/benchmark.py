@@ -233,7 +233,7 @@ def reanchoring(
     console = Console()
     loaded = load_model(model)
     settings = ReanchoringSettings(context_s=context_s, horizon_s=horizon_s, road_m=road_m)
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("reading the drive", total=None)
         seen = read_drive(bag, loaded.spec).drive
         drive = encoded(
@@ -339,7 +339,7 @@ def navigation(
         "candidates": candidates, "limit_s": limit_s, "threads": threads,
     }  # fmt: skip
     path = out
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("", total=trials * len(names))
         for done in bench.run(first_seed, trials):
             progress.update(task, completed=done.count, description=done.text)
