@@ -98,6 +98,7 @@ def test_setup_py_names_every_library_that_the_code_imports(checkout: Path, dist
         *sys.stdlib_module_names,
         *NEWER_STDLIB,
         "sana_wm_ros",
+        *(path.name for path in (checkout / "examples").iterdir()),
         *(path.stem for path in (checkout / "test").rglob("*.py")),
     }
     used = {
