@@ -20,6 +20,7 @@ VERBS = {
     "record-sim": "Record drives through simulated buildings as bags or episodes.",
     "train": "Train the autoencoder, then the world model, from recorded drives.",
     "export": "Write a training run as a model folder, measured, with its card.",
+    "prompt": "Encode a caption for the published SANA-WM weights into a small file.",
 }
 
 # What bad input raises throughout the package; the messages name the input and say what to do.
