@@ -99,6 +99,7 @@ setup(
         "console_scripts": [
             "planner_node = sana_wm_ros.nodes.planner_node:main",
             "replay_node = sana_wm_ros.nodes.replay_node:main",
+            "simulator_node = sana_wm_ros.nodes.simulator_node:main",
             "sana_wm = sana_wm_ros.cli.main:main",
         ],
         "sana_wm_ros.critics": [

@@ -42,10 +42,14 @@ def _machine(console: Console) -> None:
 
     from sana_wm_ros.evaluation.hardware import hardware_facts, version_facts
     from sana_wm_ros.nodes.middleware import middleware_facts
+    from sana_wm_ros.world_model.kernels import choose
 
     hardware = hardware_facts()
     hardware["gpus"] = ", ".join(hardware["gpus"]) or "none: the model runs on the CPU"
     hardware["torch threads"] = torch.get_num_threads()
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    choice = choose(device)
+    hardware["kernels"] = f"{choice.name} ({choice.reason})"
     _facts(console, "Machine", hardware)
     _facts(console, "Versions", version_facts())
     _facts(console, "ROS 2", middleware_facts())

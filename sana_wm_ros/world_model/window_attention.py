@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sana_wm_ros.world_model.attention import TwoBranchAttention
 from sana_wm_ros.world_model.keyframes import Recall
-from sana_wm_ros.world_model.layers import ATTENTION_ORDER, rms_normalised
+from sana_wm_ros.world_model.layers import ATTENTION_ORDER
 from sana_wm_ros.world_model.segment import Segment
 from sana_wm_ros.world_model.state import WindowState
 
@@ -50,14 +50,12 @@ class WindowAttention(TwoBranchAttention):
 
     def forward(self, x_FBSC: Tensor, segment: Segment, state: WindowState) -> tuple[Tensor, WindowState]:
         """Attend; returns the block's output and the state with the frames to keep."""
-        F, C = x_FBSC.shape[0], x_FBSC.shape[3]
+        F = x_FBSC.shape[0]
         q, k, v, gate = self.project(x_FBSC)
         query_weight, key_weight = self.norm_weights()
-        q = self.split_heads(rms_normalised(q.unflatten(-1, (2, C)), query_weight, relu=False).flatten(-2))
-        k = self.split_heads(rms_normalised(k.unflatten(-1, (2, C)), key_weight, relu=False).flatten(-2))
-        q = self.placed(q, segment.query_NEE, segment, ATTENTION_ORDER, turn_main=True)
-        k = self.placed(k, segment.key_NEE, segment, ATTENTION_ORDER, turn_main=True)
-        v = self.placed(self.split_heads(v), segment.key_NEE, segment, ATTENTION_ORDER, turn_main=False)
+        q, _ = self.queries(q, query_weight, segment, ATTENTION_ORDER)
+        k, _ = self.keys(k, key_weight, segment, ATTENTION_ORDER)
+        v = self.values(v, segment, ATTENTION_ORDER)
         q, k, v = q.to(self.dtype), k.to(self.dtype), v.to(self.dtype)
         if not self.config.causal_softmax:
             out = self.softmax(q.flatten(2, 3), k.flatten(2, 3), v.flatten(2, 3), None).view_as(q)
@@ -163,8 +161,9 @@ def _recalled(
         entries = torch.cat([bank_BK2HSD, own], 1)
     found = _rows(entries, recall.reads_BCR.flatten(1)).unflatten(1, recall.reads_BCR.shape[1:])
     # Split into branches and complex pairs, which the factors turn.
-    pairs = torch.view_as_complex(found.unflatten(-1, (-1, 2)).unflatten(4, (2, -1)))
+    pairs = torch.view_as_complex(found.float().unflatten(-1, (-1, 2)).unflatten(4, (2, -1)))
     turned = torch.view_as_real(pairs * recall.turns_BCR22P[..., None, None, :]).flatten(-2).flatten(4, 5)
+    turned = turned.to(bank_BK2HSD.dtype)
     return turned.unbind(1), bank_BK2HSD if recall.kept_BK is None else _rows(entries, recall.kept_BK)
 
 
