@@ -133,14 +133,20 @@ def _world_model_trainer(
 
     from sana_wm_ros.training.export import keep_autoencoder, start_of
     from sana_wm_ros.training.latents import load_drives
+    from sana_wm_ros.training.processes import join
     from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
 
     training = WorldModelTraining(**_given(settings))
+    processes = join()
+    console.quiet = console.quiet or not processes.first
     start = start_of(out, init, training)
     training = start.training
     if keyframes is not None:
         training = replace(training, model=replace(training.model, keyframes=keyframes))
-    keep_autoencoder(start.autoencoder, out)
+    if processes.first:
+        keep_autoencoder(start.autoencoder, out)
+    else:
+        processes.wait()  # the first one encodes the drives
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("encoding drives", total=None)
         encoded = load_drives(
@@ -150,8 +156,12 @@ def _world_model_trainer(
             limit=drives,
             on_drive=lambda done, total: bar.update(task, completed=done, total=total),
         )
+    if processes.first:
+        processes.wait()
     console.print(f"{len(encoded)} drives, {sum(map(len, encoded)) / 7200:.1f} h")
-    return WorldModelTrainer(training, schedule, start.autoencoder, encoded, out, start_from=start.weights)
+    return WorldModelTrainer(
+        training, schedule, start.autoencoder, encoded, out, start_from=start.weights, processes=processes
+    )
 
 
 def _run(trainer: Any, console: Console, quiet: bool) -> None:

@@ -44,6 +44,10 @@ class ClipBatch:
     valid_BF: Tensor
     known_contact_BF: Tensor
 
+    def select(self, rows: Tensor) -> ClipBatch:
+        """Some of the clips, in the order given."""
+        return ClipBatch(**{name: value[rows] for name, value in vars(self).items()})
+
     @property
     def future_BF(self) -> Tensor:
         """1 for the frames after the context."""
