@@ -93,7 +93,7 @@ class TwoBranchAttention(nn.Module):
         The latter are (F, B, plain H, S, D), or None for 0.
         """
         H, C = self.config.heads, self.config.width
-        fused = self.form(x_FBSC).fused
+        fused = self.fused(x_FBSC)
         if fused is not None and not self.config.renorm:
             tables = _tables(segment, matrix_FBS44)
             return fused.prepare(
@@ -116,12 +116,16 @@ class TwoBranchAttention(nn.Module):
         """How attention is computed where ``x`` is, unless ``form_name`` says it."""
         return form(self.form_name or choose(x.device).name)
 
+    def fused(self, x: Tensor) -> Any:
+        """Fused preparation where ``x`` is, or None: places as phases have none yet."""
+        return None if self.config.translation == "rotary" else self.form(x).fused
+
     def finish(
         self, x_FBSHD: Tensor, factor_FBSH1: Tensor | None, gate_FBSC: Tensor, segment: Segment
     ) -> Tensor:
         """Camera heads back to their rays, main ones times a factor, then both joined, gated, projected."""
         kind = gate_FBSC.dtype
-        fused = self.form(x_FBSHD).fused
+        fused = self.fused(x_FBSHD)
         if fused is None:
             parts = unplaced(x_FBSHD, factor_FBSH1, segment)
         else:

@@ -161,8 +161,9 @@ def _recalled(
         entries = torch.cat([bank_BK2HSD, own], 1)
     found = _rows(entries, recall.reads_BCR.flatten(1)).unflatten(1, recall.reads_BCR.shape[1:])
     # Split into branches and complex pairs, which the factors turn.
-    pairs = torch.view_as_complex(found.unflatten(-1, (-1, 2)).unflatten(4, (2, -1)))
+    pairs = torch.view_as_complex(found.float().unflatten(-1, (-1, 2)).unflatten(4, (2, -1)))
     turned = torch.view_as_real(pairs * recall.turns_BCR22P[..., None, None, :]).flatten(-2).flatten(4, 5)
+    turned = turned.to(bank_BK2HSD.dtype)
     return turned.unbind(1), bank_BK2HSD if recall.kept_BK is None else _rows(entries, recall.kept_BK)
 
 
