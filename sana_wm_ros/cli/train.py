@@ -47,6 +47,10 @@ def train(
     keyframes: Annotated[
         int | None, typer.Option(min=0, help="world-model: seen views kept beside the window (0: none)")
     ] = None,
+    guide: Annotated[
+        bool | None,
+        typer.Option(help="world-model: keyframes moved to an imagined frame's rays enter with it"),
+    ] = None,
     blind_share: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="world-model: clips foretold in one blind pass")
     ] = None,
@@ -85,7 +89,8 @@ def train(
             tasks = _given({"blind_share": blind_share, "place_weight": place_weight})
             if tasks:
                 settings["objective"] = Objective(**tasks)
-            trainer = _world_model_trainer(settings, schedule, data, out, init, drives, keyframes, console)
+            memory = _given({"keyframes": keyframes, "keyframe_guide": guide})
+            trainer = _world_model_trainer(settings, schedule, data, out, init, drives, memory, console)
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error
@@ -124,7 +129,7 @@ def _world_model_trainer(
     out: Path,
     init: Path | None,
     drives: int | None,
-    keyframes: int | None,
+    memory: dict[str, Any],
     console: Console,
 ) -> WorldModelTrainer:
     from dataclasses import replace
@@ -141,8 +146,8 @@ def _world_model_trainer(
     console.quiet = console.quiet or not processes.first
     start = start_of(out, init, training)
     training = start.training
-    if keyframes is not None:
-        training = replace(training, model=replace(training.model, keyframes=keyframes))
+    if memory:
+        training = replace(training, model=replace(training.model, **memory))
     if processes.first:
         keep_autoencoder(start.autoencoder, out)
     else:
