@@ -23,8 +23,8 @@ class Split(str, Enum):
 
 
 _FIRST_SEED = {Split.validation: 900_000, Split.test: 1_000_000}
-_KINDS = (("tour", 100.5, 1.0, 0), ("revisit", 100.5, 1.0, 20_000), ("bump", 60.5, 2.0, 40_000))
-"""Driver, seconds, drives per drive asked for, offset of its seeds."""
+_KINDS = (("tour", 100.5, 0.75, 0), ("revisit", 100.5, 0.75, 20_000), ("bump", 60.5, 2.0, 40_000))
+"""Driver, seconds, drives per drive asked for (some touch something and are passed over), offset of its seeds."""
 
 
 def model_quality(
@@ -121,7 +121,10 @@ def _recorded(folder: Path, family: str, split: Split, drives: int, console: Con
                 folder / driver,
                 first_seed=_FIRST_SEED[split] + offset,
                 episodes=count,
-                config=DriveConfig(family=family, seconds=seconds, driver=driver, open_loop=True),
+                # Slipping wheels would leave the commanded way within the minute that is compared.
+                config=DriveConfig(
+                    family=family, seconds=seconds, driver=driver, open_loop=True, obeys=driver != "bump"
+                ),
                 workers=1,
                 on_episode=lambda seed, task=task: bar.advance(task),
             )
