@@ -37,6 +37,20 @@ TINY = WorldModelTraining(
 )
 
 
+def torchrun(script: str, *words: Path) -> None:
+    """Run a script of this folder on two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, str(Path(__file__).with_name(script)), *map(str, words)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_two_gloo_processes_end_with_the_weights_of_one(drives: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     autoencoder = Autoencoder(AutoencoderConfig(latent_channels=4, widths=(8, 8, 8))).requires_grad_(False)
@@ -45,30 +59,20 @@ def test_two_gloo_processes_end_with_the_weights_of_one(drives: Path, tmp_path: 
     alone.run()
     with (tmp_path / "given").open("wb") as file:
         pickle.dump((TINY, autoencoder, encoded), file)
-    script = Path(__file__).with_name("two_processes.py")
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(script),
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(tmp_path / "given"), str(tmp_path / "two")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    torchrun("two_processes.py", tmp_path / "given", tmp_path / "two")
     two = torch.load(tmp_path / "two" / "state.pt", weights_only=True)
     one = torch.load(tmp_path / "one" / "state.pt", weights_only=True)
     assert two["step"] == one["step"] == 4
     for name, value in one["model"].items():
         torch.testing.assert_close(two["model"][name], value, atol=2e-5, rtol=1e-3, msg=name)
+
+
+def test_two_processes_that_share_the_weights_end_with_those_of_one(tmp_path: Path) -> None:
+    torchrun("sharded_steps.py", tmp_path / "sharded.pt")
+    found = torch.load(tmp_path / "sharded.pt", weights_only=True)
+    assert found["local"] <= 0.6 * sum(value.numel() for value in found["alone"].values())
+    for name, value in found["alone"].items():
+        torch.testing.assert_close(found["sharded"][name], value, atol=1e-4, rtol=1e-3, msg=name)
 
 
 def test_a_batch_is_dealt_out_and_a_lone_process_keeps_it_all() -> None:
