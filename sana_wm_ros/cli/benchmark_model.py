@@ -23,7 +23,7 @@ class Split(str, Enum):
 
 
 _FIRST_SEED = {Split.validation: 900_000, Split.test: 1_000_000}
-_KINDS = (("tour", 100.5, 0.75, 0), ("revisit", 100.5, 0.75, 20_000), ("bump", 60.5, 2.0, 40_000))
+_KINDS = (("tour", 100.5, 1.25, 0), ("revisit", 100.5, 1.25, 20_000), ("bump", 60.5, 2.0, 40_000))
 """Driver, seconds, drives per drive asked for (some touch something and are passed over), offset of its seeds."""
 
 
