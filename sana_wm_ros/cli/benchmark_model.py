@@ -75,7 +75,7 @@ def model_quality(
             ahead_s=ahead_s,
             contact_drives=2 * drives,
             ablation=ablation,
-            oracle=_oracle,
+            oracle=true_world,
             progress=lambda done: bar.update(task, completed=done),
         )
     results["goals"] = judged(results, model.name)
@@ -95,7 +95,7 @@ def model_quality(
     )
 
 
-def _oracle(episode: Episode) -> WorldModel:
+def true_world(episode: Episode) -> WorldModel:
     """The truth of the building that a drive was recorded in."""
     from sana_wm_ros.planning.types import Robot
     from sana_wm_ros.simulation.drive import DriveConfig, draw_scene

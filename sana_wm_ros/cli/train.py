@@ -33,6 +33,10 @@ def train(
             help="world-model: the autoencoder's run, or a world model's run or folder to go on from"
         ),
     ] = None,
+    preset: Annotated[
+        str, typer.Option(help="nano or small: sizes of what begins new; --init's own sizes go before")
+    ] = "nano",
+    device: Annotated[str, typer.Option(help="world-model: cpu, or cuda (one process per GPU)")] = "cpu",
     minutes: Annotated[float | None, typer.Option(min=0.1, help="training time at most")] = None,
     steps: Annotated[int, typer.Option(min=1, help="optimiser steps at most")] = 1_000_000,
     batch: Annotated[int | None, typer.Option(min=1, help="groups, or latent frames, per step")] = None,
@@ -77,7 +81,7 @@ def train(
         schedule = Schedule(steps=steps, minutes=minutes)
         if stage is Stage.AUTOENCODER:
             settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
-            trainer: Any = _autoencoder_trainer(settings, schedule, data, out)
+            trainer: Any = _autoencoder_trainer(settings, preset, schedule, data, out)
         else:
             settings = {
                 "frames_per_step": batch,
@@ -90,7 +94,9 @@ def train(
             if tasks:
                 settings["objective"] = Objective(**tasks)
             memory = _given({"keyframes": keyframes, "keyframe_guide": guide})
-            trainer = _world_model_trainer(settings, schedule, data, out, init, drives, memory, console)
+            trainer = _world_model_trainer(
+                settings, preset, device, schedule, data, out, init, drives, memory, console
+            )
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error
@@ -115,15 +121,19 @@ def _curriculum(text: str | None) -> tuple[tuple[float, int], ...] | None:
 
 
 def _autoencoder_trainer(
-    settings: dict[str, Any], schedule: Schedule, data: list[Path], out: Path
+    settings: dict[str, Any], preset: str, schedule: Schedule, data: list[Path], out: Path
 ) -> AutoencoderTrainer:
     from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
+    from sana_wm_ros.world_model.presets import sizes_of
 
-    return AutoencoderTrainer(AutoencoderTraining(**_given(settings)), schedule, data, out)
+    _, images, _ = sizes_of(preset)
+    return AutoencoderTrainer(AutoencoderTraining(model=images, **_given(settings)), schedule, data, out)
 
 
 def _world_model_trainer(
     settings: dict[str, Any],
+    preset: str,
+    device: str,
     schedule: Schedule,
     data: list[Path],
     out: Path,
@@ -140,9 +150,11 @@ def _world_model_trainer(
     from sana_wm_ros.training.latents import load_drives
     from sana_wm_ros.training.processes import join
     from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
+    from sana_wm_ros.world_model.presets import sizes_of
 
-    training = WorldModelTraining(**_given(settings))
-    processes = join()
+    transformer, _, heads = sizes_of(preset)
+    training = WorldModelTraining(model=transformer, heads=heads, **_given(settings))
+    processes = join(device)
     console.quiet = console.quiet or not processes.first
     start = start_of(out, init, training)
     training = start.training

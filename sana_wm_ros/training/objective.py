@@ -74,14 +74,17 @@ def camera_track(clips: ClipBatch, image: tuple[int, int]) -> CameraTrack:
     poses = relative_to(clips.poses_BF44[:, :1], clips.poses_BF44)
     latent = (clips.latents_BFCHW.shape[-2], clips.latents_BFCHW.shape[-1])
     rows = [latent_intrinsics(*row, image=image, latent=latent) for row in clips.intrinsics_B4.tolist()]
-    return CameraTrack(poses_BF44=poses, before_B44=poses[:, 0], intrinsics_B4=torch.stack(rows))
+    intrinsics = torch.stack(rows).to(poses.device)
+    return CameraTrack(poses_BF44=poses, before_B44=poses[:, 0], intrinsics_B4=intrinsics)
 
 
 def places_again(clips: ClipBatch) -> Tensor:
     """1 for frames whose view is near one of the context's, else 0; (B, F)."""
     context = int(clips.context_B[0])
-    rows = [view_distance(poses[:context], poses).min(1) for poses in clips.true_poses_BF3.double().numpy()]
-    return torch.from_numpy(np.stack(rows) <= SEEN_M).float()
+    rows = [
+        view_distance(poses[:context], poses).min(1) for poses in clips.true_poses_BF3.double().cpu().numpy()
+    ]
+    return torch.from_numpy(np.stack(rows) <= SEEN_M).float().to(clips.context_B.device)
 
 
 class Foretelling(nn.Module):
@@ -114,7 +117,8 @@ def losses(
     """The training loss of a batch whose clips share one context length, and its parts as numbers.
 
     ``foretelling``: a ``Foretelling``, possibly wrapped. With several processes ``clips`` is the whole batch:
-    each takes its rows, and its loss is its share of the batch's, so that losses add up over processes.
+    each takes its rows, and its loss is its share of the batch's, so that losses add up over processes. All is
+    worked out where ``channel_weight_C`` is; what is random is drawn on the CPU, the same everywhere.
     """
     processes = Processes() if processes is None else processes
     context = int(clips.context_B[0])
@@ -124,6 +128,8 @@ def losses(
     if processes.count > 1:
         mine = torch.tensor(processes.mine(len(sigma)))
         clips, sigma, noise = clips.select(mine), sigma[mine], noise[mine]
+    device = channel_weight_C.device
+    clips, sigma, noise = clips.to(device), sigma.to(device), noise.to(device)
     x0 = clips.latents_BFCHW
     level = sigma[:, :, None, None, None]
     noised = (1 - level) * x0 + level * noise
@@ -171,7 +177,7 @@ def _head_losses(
 
     # Drivers that react put the contact into their later commands; only those that never do may teach it.
     told = share * clips.known_contact_BF * clips.open_loop_B[:, None]
-    positive = torch.tensor(objective.contact_weight)
+    positive = torch.tensor(objective.contact_weight, device=told.device)
     crossed = F.binary_cross_entropy_with_logits(
         read.collision_logit_BF, clips.contact_BF, pos_weight=positive, reduction="none"
     )
@@ -182,8 +188,8 @@ def _head_losses(
     ranged = weight * measured.any(2)
     doubt = (read.log_uncertainty_BF - 0.5 * error_BF.clamp_min(1e-4).log()).square()
     distance = torch.stack(
-        [torch.from_numpy(travel_distance(poses.numpy())).float() for poses in clips.true_poses_BF3]
-    )
+        [torch.from_numpy(travel_distance(poses.cpu().numpy())).float() for poses in clips.true_poses_BF3]
+    ).to(told.device)
     error, pairs = place_errors(read.place_BFE, distance, weight)
     return {
         "collision": _mean(crossed, told, processes),

@@ -7,7 +7,7 @@ processes, so the gradient is that of the whole batch: two processes train as on
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """This process's number (from 0) and how many there are."""
+    """This process's number (from 0), how many there are, and the device that this one works on."""
 
     rank: int = 0
     count: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def first(self) -> bool:
@@ -45,7 +46,7 @@ class Processes:
         """The first process's value, for what each would measure a little differently (clocks)."""
         if self.count == 1:
             return value
-        said = torch.tensor([value], dtype=torch.float64)
+        said = torch.tensor([value], dtype=torch.float64, device=self.device)
         dist.broadcast(said, 0)
         return float(said)
 
@@ -59,14 +60,17 @@ class Processes:
         return nn.parallel.DistributedDataParallel(module) if self.count > 1 else module
 
 
-def join() -> Processes:
-    """The processes that ``torchrun`` started, or this one alone."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+def join(kind: str = "cpu") -> Processes:
+    """The processes that ``torchrun`` started, or this one alone, on devices of a kind (cpu or cuda)."""
+    count, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_RANK", "0"))
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError("this machine has no CUDA device that torch can use; train with --device cpu")
+    device = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
     if count == 1:
-        return Processes()
+        return Processes(device=device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return Processes(rank=dist.get_rank(), count=dist.get_world_size())
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    return Processes(rank=dist.get_rank(), count=dist.get_world_size(), device=device)
 
 
 def leave() -> None:

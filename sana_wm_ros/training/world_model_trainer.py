@@ -77,10 +77,11 @@ class WorldModelTrainer:
         self.transformer = SanaTransformer(training.model)
         self.heads = Heads(training.heads, training.model.width, training.model.tokens)
         self.modules = nn.ModuleDict({"transformer": self.transformer, "heads": self.heads})
+        self.modules.to(self.processes.device)
         if start_from is not None:
             begin_with(self.modules, start_from)
         self.clips = ClipSampler(drives, per_latent=training.model.raw_per_latent, seed=training.seed)
-        self.channel_weight_C = channel_weights(autoencoder, drives)
+        self.channel_weight_C = channel_weights(autoencoder, drives).to(self.processes.device)
         matrices, others = split_parameters([self.transformer, self.heads])
         self.muon = Muon(matrices, lr=training.matrix_rate, weight_decay=training.weight_decay)
         self.adam = torch.optim.AdamW(others, lr=training.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
