@@ -45,6 +45,12 @@ def model_quality(
     memory_s: Annotated[
         float | None, typer.Option(min=0.5, help="Ablation: only so many seconds are seen.")
     ] = None,
+    keyframes: Annotated[
+        bool, typer.Option("--keyframes/--no-keyframes", help="Ablation: without keyframe memory and guide.")
+    ] = True,
+    window: Annotated[
+        int | None, typer.Option(min=1, help="Ablation: latent frames that exact attention looks back.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the result file.")] = Path("benchmarks/results"),
 ) -> None:
@@ -61,9 +67,9 @@ def model_quality(
     console = Console()
     load = shared.refuse_load(force=True)  # nothing here is timed
     torch.set_num_threads(threads)
-    loaded = load_model(model)
+    ablation = Ablation(steps=steps, memory_s=memory_s, keyframes=keyframes, window=window)
+    loaded = ablation.of(load_model(model))
     folders = _recorded(data / f"{family}_{split.value}", family, split, drives, console)
-    ablation = Ablation(steps=steps, memory_s=memory_s)
     with shared.progress_bar(console) as bar:
         task = bar.add_task(f"imagining {drives} drives", total=1.0)
         results, films = validate(
@@ -79,7 +85,7 @@ def model_quality(
             progress=lambda done: bar.update(task, completed=done),
         )
     results["goals"] = judged(results, model.name)
-    taken = {name: value for name, value in vars(ablation).items() if value is not None}
+    taken = {name: value for name, value in vars(ablation).items() if value != getattr(Ablation(), name)}
     name = "_".join(["quality", model.name, family, split.value, *(f"{k}_{v:g}" for k, v in taken.items())])
     settings = {"model": str(model), "family": family, "split": split.value, "drives": drives}
     settings |= {"seen_s": seen_s, "ahead_s": ahead_s, **vars(ablation)}

@@ -17,6 +17,7 @@ from sana_wm_ros.training.futures import commanded, observe
 from sana_wm_ros.training.places import SEEN_M, view_distance
 from sana_wm_ros.world_model.model import NavigationContext, NavigationModel
 from sana_wm_ros.world_model.protocol import Rollout
+from sana_wm_ros.world_model.transformer import SanaTransformer
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -32,10 +33,29 @@ class Ablation:
     """What is taken from a model to see what it was worth; the defaults take nothing.
 
     steps: denoising steps (None: the preset's). memory_s: only the last so many seconds were seen.
+    keyframes: False takes the keyframe memory and its guide away. window: latent frames that exact attention
+    looks back (None: the model's).
     """
 
     steps: int | None = None
     memory_s: float | None = None
+    keyframes: bool = True
+    window: int | None = None
+
+    def of(self, model: NavigationModel) -> NavigationModel:
+        """The model without what is taken from its architecture; the same weights where they remain."""
+        config = model.transformer.config
+        if not self.keyframes:
+            config = replace(config, keyframes=0, keyframe_guide=False)
+        if self.window is not None:
+            config = replace(config, window_frames=self.window)
+        if config == model.transformer.config:
+            return model
+        less = SanaTransformer(config)
+        kept = set(less.state_dict())
+        less.load_state_dict({n: v for n, v in model.transformer.state_dict().items() if n in kept})
+        changed = NavigationModel(less, model.heads, model.autoencoder, model.spec.frame_rate_hz)
+        return changed.to(model.device).requires_grad_(False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +146,6 @@ def check_drive(
     seen: int,
     frames: int,
     ablation: Ablation,
-    steps: int | None = None,
 ) -> DriveCheck:
     """Imagine ``frames`` latent frames after ``seen`` ones and compare each.
 
