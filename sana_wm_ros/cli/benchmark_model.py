@@ -51,6 +51,7 @@ def model_quality(
     window: Annotated[
         int | None, typer.Option(min=1, help="Ablation: latent frames that exact attention looks back.")
     ] = None,
+    contact: Annotated[bool, typer.Option("--contact/--no-contact", help="Measure contact, too.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the result file.")] = Path("benchmarks/results"),
 ) -> None:
@@ -79,7 +80,7 @@ def model_quality(
             drives=drives,
             seen=1 + round(seen_s / loaded.spec.latent_period_s),
             ahead_s=ahead_s,
-            contact_drives=2 * drives,
+            contact_drives=2 * drives if contact else 0,
             ablation=ablation,
             oracle=true_world,
             progress=lambda done: bar.update(task, completed=done),
