@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer
+    from sana_wm_ros.training.objective import Objective
     from sana_wm_ros.training.schedule import Schedule
     from sana_wm_ros.training.world_model_trainer import WorldModelTrainer
 
@@ -55,11 +56,9 @@ def train(
         bool | None,
         typer.Option(help="world-model: keyframes moved to an imagined frame's rays enter with it"),
     ] = None,
-    blind_share: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="world-model: clips foretold in one blind pass")
-    ] = None,
-    place_weight: Annotated[
-        float | None, typer.Option(min=0.0, help="world-model: weight of frames whose place was seen before")
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="world-model: NAME=VALUE, a number of the objective, as place_weight=2"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
@@ -72,7 +71,6 @@ def train(
     import torch
     from rich.console import Console
 
-    from sana_wm_ros.training.objective import Objective
     from sana_wm_ros.training.schedule import Schedule
 
     console = Console()
@@ -90,9 +88,8 @@ def train(
                 "curriculum": _curriculum(curriculum),
                 "seed": seed,
             }
-            tasks = _given({"blind_share": blind_share, "place_weight": place_weight})
-            if tasks:
-                settings["objective"] = Objective(**tasks)
+            if objective:
+                settings["objective"] = _objective(objective)
             memory = _given({"keyframes": keyframes, "keyframe_guide": guide})
             trainer = _world_model_trainer(
                 settings, preset, device, schedule, data, out, init, drives, memory, console
@@ -118,6 +115,25 @@ def _curriculum(text: str | None) -> tuple[tuple[float, int], ...] | None:
     except ValueError as error:
         raise ValueError(f"--curriculum {text!r}; expected pairs such as 0:24,0.5:64") from error
     return pairs
+
+
+def _objective(entries: list[str]) -> Objective:
+    """The objective with some numbers changed; ValueError names those there are."""
+    from dataclasses import fields
+
+    from sana_wm_ros.training.objective import Objective
+
+    known = [field.name for field in fields(Objective)]
+    changes = {}
+    for entry in entries:
+        name, _, value = entry.partition("=")
+        if name not in known:
+            raise ValueError(f"--objective {entry!r}; expected one of {', '.join(known)}, and =VALUE")
+        try:
+            changes[name] = float(value)
+        except ValueError as error:
+            raise ValueError(f"--objective {entry!r}; {value!r} is not a number") from error
+    return Objective(**changes)
 
 
 def _autoencoder_trainer(
