@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sana_wm_ros.training.episodes import Episode
 from sana_wm_ros.training.futures import commanded, observe
-from sana_wm_ros.training.places import SEEN_M, view_distance
+from sana_wm_ros.training.places import SEEN_M, place_target, travel_distance, view_distance
 from sana_wm_ros.world_model.model import NavigationContext, NavigationModel
 from sana_wm_ros.world_model.protocol import Rollout
 from sana_wm_ros.world_model.transformer import SanaTransformer
@@ -66,7 +66,8 @@ class DriveCheck:
     edges an imagined frame has. still_error_F: latent distance (RMS) of a held pose from the last view.
     place_seen_F: a view within ``SEEN_M`` was seen in the context. back_F: such a view, and none nearer than
     that for ``AWAY_S`` before this visit. range_error_F: mean absolute log error by name. uncertainty_F and
-    latent_error_F: what the model expected of itself, and what came of it. pictures: the last raw frame of
+    latent_error_F: what the model expected of itself, and what came of it. place_correlation: of distances between
+    imagined place embeddings with those that driving distances ask for. pictures: the last raw frame of
     each latent frame by name, (F, H, W, 3).
     """
 
@@ -79,6 +80,7 @@ class DriveCheck:
     range_error_F: dict[str, Floats]
     uncertainty_F: Floats
     latent_error_F: Floats
+    place_correlation: float
     pictures: dict[str, NDArray[np.uint8]]
 
 
@@ -129,6 +131,17 @@ def places_seen(poses_F3: Floats, seen: int, away: int) -> tuple[Bools, Bools]:
         place.append(bool(near[frame, :seen].any()))
         back.append(bool(len(before)) and before[-1] < seen and arrived - int(before[-1]) >= away)
     return np.array(place), np.array(back)
+
+
+def place_correlation(place_FE: Tensor, poses_F3: NDArray[np.floating]) -> float:
+    """Correlation of 1 - cos between all pairs of embeddings with what their driving distance asks for."""
+    unit = torch.nn.functional.normalize(place_FE.double(), dim=-1)
+    pairs = np.triu_indices(len(unit), 1)
+    apart = (1.0 - unit @ unit.t()).numpy()[pairs]
+    target = place_target(torch.from_numpy(travel_distance(poses_F3))).numpy()[pairs]
+    if np.ptp(apart) == 0.0 or np.ptp(target) == 0.0:
+        return float("nan")
+    return float(np.corrcoef(apart, target)[0, 1])
 
 
 def last_of(episode: Episode, latents: int, seen: int, per_latent: int) -> Episode:
@@ -209,6 +222,7 @@ def check_drive(
         },
         uncertainty_F=rollout.uncertainty_NF[0].double().numpy(),
         latent_error_F=_rms(rollout.latents_NFCHW[0] - latents[seen:]),
+        place_correlation=place_correlation(rollout.place_NFE[0], episode.poses_T3[ends]),
         pictures={
             "seen then": truth[:, -1].numpy(),
             **{n: rows[n][:, -1].numpy() for n in ("autoencoder", "model", "nearest view")},
