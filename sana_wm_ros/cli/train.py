@@ -71,11 +71,13 @@ def train(
     import torch
     from rich.console import Console
 
+    from sana_wm_ros.training.episodes import check_split, seeds_in
     from sana_wm_ros.training.schedule import Schedule
 
     console = Console()
     torch.set_num_threads(threads)
     try:
+        check_split(seeds_in(data), "train")
         schedule = Schedule(steps=steps, minutes=minutes)
         if stage is Stage.AUTOENCODER:
             settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
@@ -188,6 +190,7 @@ def _world_model_trainer(
             out.parent / "latents",
             limit=drives,
             on_drive=lambda done, total: bar.update(task, completed=done, total=total),
+            on_bad=lambda error: console.print(f"left out: {error}", soft_wrap=True),
         )
     if processes.first:
         processes.wait()
