@@ -52,13 +52,13 @@ def replay(
         rate=rate,
         passes=loop,
         goal=GoalPlan.parse(goal),
-        topics=_pairs(topic or [], "--topic"),
+        topics=name_value_pairs(topic or [], "--topic"),
         robot_speed_mps=robot_speed,
         parameters=tuple(param or ()),
         record_inputs=inputs,
         overwrite=overwrite,
     )
-    _pairs(param or [], "--param")
+    name_value_pairs(param or [], "--param")
     console = Console()
     run_replay(console, options)
     console.print(f"output bag: {out / 'bag'} (RViz, Foxglove and ros2 bag open it)", highlight=False)
@@ -115,7 +115,8 @@ def print_summary(console: Console, summary: ReplaySummary) -> None:
     console.print(table, highlight=False)
 
 
-def _pairs(words: list[str], option: str) -> dict[str, str]:
+def name_value_pairs(words: list[str], option: str) -> dict[str, str]:
+    """NAME:=VALUE words as a mapping; ``ValueError`` shows what was expected."""
     pairs = {}
     for word in words:
         name, found, value = word.partition(":=")
