@@ -150,10 +150,13 @@ def run_with_bars(console: Console, tasks: list[Task], *, jobs: int, ray: str | 
 
 def print_results(console: Console, evaluation: Evaluation) -> None:
     """The most telling figures per recording, what was missing, and what failed."""
+    from functools import partial
+
     from rich.table import Table
 
     from sana_wm_ros.evaluation.overview import COLUMNS, headline
 
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     table = Table(box=None)
     table.add_column("recording")
     for column in COLUMNS:
@@ -165,6 +168,6 @@ def print_results(console: Console, evaluation: Evaluation) -> None:
     console.print(table, highlight=False)
     for bag in evaluation.bags:
         if bag.failure:
-            console.print(f"{bag.name} failed: {bag.failure}", style="red", highlight=False, markup=False)
+            say(f"{bag.name} failed: {bag.failure}", style="red")
         for reason in bag.skipped:
-            console.print(f"{bag.name}, left out: {reason}", highlight=False, markup=False)
+            say(f"{bag.name}, left out: {reason}")

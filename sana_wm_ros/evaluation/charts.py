@@ -157,7 +157,7 @@ def reliability_chart(chance_N: Floats, label_N: Floats) -> str:
     rows = reliability(chance_N, label_N)
     told, came, count = (np.array([row[k] for row in rows]) for k in (1, 2, 3))
     axis.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (3, 2)))
-    axis.plot(told, came, color=ACCENT, linewidth=1.6)
+    axis.plot(told[count >= 5], came[count >= 5], color=ACCENT, linewidth=1.6)  # fewer are chance
     axis.scatter(
         told, came, s=20 + 180 * count / count.max(), color=ACCENT, alpha=0.85, linewidth=0, zorder=3
     )

@@ -121,11 +121,9 @@ def displacement_measures(scored: Sequence[ScoredCycle], *, miss_m: float) -> li
         for name, values in rows.items():
             ade, fde, heading = np.array(values).T
             common = {"who": name, "at_s": horizon_s, "better": "lower", "count": len(values)}
-            ade_name = "minADE" if name == BEST else "ADE"
-            fde_name = "minFDE" if name == BEST else "FDE"
             found += [
-                Measure(group="plan", metric=ade_name, value=float(ade.mean()), unit="m", **common),
-                Measure(group="plan", metric=fde_name, value=float(fde.mean()), unit="m", **common),
+                Measure(group="plan", metric="ADE", value=float(ade.mean()), unit="m", **common),
+                Measure(group="plan", metric="FDE", value=float(fde.mean()), unit="m", **common),
                 Measure(group="plan", metric="miss rate", value=float((fde > miss_m).mean()), **common),
             ]
             if name != BEST:
@@ -219,7 +217,7 @@ def contact_measures(run: RunRecord, radius_m: float) -> tuple[list[Measure], tu
         return [], None
     chance, label = np.array(chances), np.array(labels)
     rate = float(label.mean())
-    common = {"group": "contact", "at_s": CONTACT_S, "count": len(label)}
+    common = {"group": "contact", "count": len(label)}
     measures = [
         Measure(metric="AUROC", who="imagined", value=auroc(chance, label), better="higher", **common),
         Measure(metric="AUROC", who="base rate", value=0.5, better="higher", **common),

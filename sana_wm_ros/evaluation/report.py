@@ -41,8 +41,7 @@ TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
         "imagination",
         ("PSNR", "SSIM", "LPIPS", "latent error", "controllability", "own motion wins"),
     ),
-    "Plans": ("plan", ("ADE", "minADE", "FDE", "minFDE", "miss rate", "heading error")),
-    "Contact": ("contact", ("AUROC", "Brier score", "calibration error", "contact rate")),
+    "Plans": ("plan", ("ADE", "FDE", "miss rate", "heading error")),
 }
 
 
@@ -121,8 +120,8 @@ def write_report(
         "imagination_tables": tables(given.measures, *TABLES["Imagination"]),
         "plan_tables": tables(given.measures, *TABLES["Plans"]),
         "ranking": facts_table(given.measures, ["plan", "ranking"]),
-        "contact_tables": tables(given.measures, *TABLES["Contact"]),
-        "other": facts_table(given.measures, ["contact", "uncertainty", "comfort", "time", "inputs"]),
+        "contact": facts_table(given.measures, ["contact"]),
+        "other": facts_table(given.measures, ["uncertainty", "comfort", "time", "inputs"]),
     }
     page = folder / "report.html"
     page.write_text(template("report.html.j2").render(values), encoding="utf-8")

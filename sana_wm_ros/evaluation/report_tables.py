@@ -51,9 +51,9 @@ def tables(measures: Sequence[Measure], group: str, metrics: Sequence[str]) -> l
 
 
 def facts_table(measures: Sequence[Measure], groups: Sequence[str]) -> list[tuple[str, str, str, str]]:
-    """Figures that have no seconds ahead: metric, whose, value with unit, over how many."""
+    """Figures that have no seconds ahead: what about which group, whose, value with unit, over how many."""
     return [
-        (m.metric, m.who, number(m), str(m.count))
+        (f"{m.group}: {m.metric}", m.who, number(m), str(m.count))
         for group in groups
         for m in measures
         if m.group == group and m.at_s is None
@@ -87,7 +87,8 @@ def _table(metric: str, own: list[Measure]) -> Table:
         for lead in leads:
             found = by_place.get((name, lead))
             text = "" if found is None else number(found).removesuffix(found.unit).strip()
-            cells.append(Cell(text=text, best=found is not None and found.value == best[lead]))
+            wins = found is not None and name not in _NO_BASELINE and found.value == best[lead]
+            cells.append(Cell(text=text, best=wins))
         rows.append((name, cells))
     counts = [str(max(m.count for m in own if m.at_s == lead)) for lead in leads]
     unit, better = own[0].unit, own[0].better
@@ -96,8 +97,8 @@ def _table(metric: str, own: list[Measure]) -> Table:
 
 
 def _best(own: list[Measure]) -> float | None:
-    """The best value among those that compete; None where nothing does."""
+    """The best value among those that compete; None where nothing does, or all are alike."""
     values = [m.value for m in own if m.who not in _NO_BASELINE and np.isfinite(m.value)]
-    if len(values) < 2 or not own[0].better:
+    if len(set(values)) < 2 or not own[0].better:
         return None
     return max(values) if own[0].better == "higher" else min(values)

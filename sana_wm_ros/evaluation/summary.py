@@ -9,7 +9,7 @@ import numpy as np
 
 from sana_wm_ros.evaluation.imagination_check import BASELINES, MODEL, STILL, ImaginationCheck, Octave
 from sana_wm_ros.evaluation.measure import Measure
-from sana_wm_ros.evaluation.plan_measures import PLAN
+from sana_wm_ros.evaluation.plan_measures import BEST, PLAN
 from sana_wm_ros.evaluation.planner_facts import PlannerFacts, percentiles
 
 _HEARD_DB, _BLURRED_DB = 0.3, 3.0
@@ -33,6 +33,7 @@ def plan_sentences(measures: Sequence[Measure], *, at_s: float = 4.0) -> list[st
     """How plans compare with what was driven and with guesses that need no model; nothing without measures."""
     ade = {m.who: m for m in measures if m.metric == "ADE" and m.at_s == at_s}
     plan = ade.pop(PLAN, None)
+    ade.pop(BEST, None)  # hindsight is no guess
     if plan is None or not ade:
         return []
     guess = min(ade.values(), key=lambda one: one.value)

@@ -15,12 +15,17 @@ import torch
 from sana_wm_ros.evaluation.bag_facts import BagFacts, facts_of
 from sana_wm_ros.evaluation.bags import BadBag, Bag, open_bag
 from sana_wm_ros.evaluation.drive import CameraGuess, RecordedDrive, drive_of
+from sana_wm_ros.evaluation.eye_check import autoencoder_alone
 from sana_wm_ros.evaluation.foretold_strip import foretold_strip, spread_leads
 from sana_wm_ros.evaluation.goal_plan import GoalPlan
 from sana_wm_ros.evaluation.imagination_check import ImaginationCheck, check_imagination, spread_starts
-from sana_wm_ros.evaluation.imagination_measures import contact_on_the_drive, imagination_measures
+from sana_wm_ros.evaluation.imagination_measures import (
+    autoencoder_measure,
+    contact_on_the_drive,
+    imagination_measures,
+)
+from sana_wm_ros.evaluation.lpips import Lpips
 from sana_wm_ros.evaluation.measure import Measure
-from sana_wm_ros.evaluation.picture_metrics import Lpips
 from sana_wm_ros.evaluation.plan_measures import (
     ScoredCycle,
     comfort_measures,
@@ -90,7 +95,7 @@ def evaluate_bag(
     lpips = Lpips(Path(options.lpips_weights)) if options.lpips_weights else None
     with open_bag(bag_path, tolerant=True) as bag:
         facts = facts_of(bag, dict(options.topics), complete=False)
-        if not facts.topics:
+        if not {"image", "odom"} & set(facts.topics):
             there = ", ".join(f"{t.name} ({t.msgtype})" for t in bag.topics) or "nothing"
             raise BadBag(f"{bag_path}: neither pictures nor odometry; there is {there}")
         settings, weights = offline_settings(
@@ -126,7 +131,8 @@ def evaluate_bag(
         progress("measuring", 0.9)
         scored = score_cycles(run, facts.path_T4)
         contact, pairs = contact_measures(run, settings.robot.radius_m)
-        measures = _measures(check, recorded, run, facts, scored, contact, options, lpips, skipped)
+        eye = None if check is not None else autoencoder_alone(model, bag, facts)
+        measures = _measures(check, recorded, run, facts, scored, contact, options, lpips, eye, skipped)
         progress("writing the bag", 0.93)
         write_run(out / "bag", bag, facts, run, scored=scored, strips=_strips(check, recorded))
     progress("writing the report", 0.96)
@@ -219,6 +225,7 @@ def _measures(
     contact: list[Measure],
     options: EvaluateOptions,
     lpips: Any,
+    eye: tuple[float, int] | None,
     skipped: list[str],
 ) -> list[Measure]:
     measures: list[Measure] = []
@@ -229,6 +236,8 @@ def _measures(
         if recorded.contact_T2 is not None:
             first_s = float(recorded.drive.stamps_T[0])
             measures += contact_on_the_drive(check, recorded.contact_T2, first_s)
+    elif eye is not None:
+        measures.append(autoencoder_measure(*eye))
     if scored:
         measures += displacement_measures(scored, miss_m=options.miss_m)
         measures += ranking_measures(scored)

@@ -1,7 +1,6 @@
-"""SSIM and LPIPS of pictures, by torchmetrics where it is installed; LPIPS needs a file of weights as well.
+"""LPIPS of pictures, by torchmetrics and torchvision, which the extra ``eval`` brings.
 
-torchmetrics is in the extra ``eval`` and imported where it is used. Nothing is ever downloaded: LPIPS's backbone
-is read from a file that the caller names.
+Nothing is ever downloaded: the backbone's weights are read from a file that the caller names.
 """
 
 from __future__ import annotations
@@ -15,25 +14,7 @@ import torch
 
 from sana_wm_ros.evaluation.metrics import Floats, Pictures
 
-SSIM_MISSING = "SSIM: torchmetrics is not installed (pip install 'sana_wm_ros[eval]')"
 _FULL_SIZE = 64  # pixels that AlexNet needs in either direction
-
-
-def ssim(seen_THWC: Pictures, guess_THWC: Pictures) -> Floats | None:
-    """Structural similarity of each frame, (T,); None where torchmetrics is not installed.
-
-    Gaussian window of 11 pixels, sigma 1.5, K1 = 0.01, K2 = 0.03 on RGB of range 255, mean over the picture.
-    Source: Wang, Bovik, Sheikh, Simoncelli, IEEE Transactions on Image Processing 13(4), 2004.
-    """
-    if find_spec("torchmetrics") is None:
-        return None
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    with torch.inference_mode():
-        values = structural_similarity_index_measure(
-            _planes(guess_THWC), _planes(seen_THWC), data_range=255.0, reduction="none"
-        )
-    return np.atleast_1d(np.asarray(values.double().numpy()))
 
 
 class Lpips:
