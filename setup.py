@@ -26,6 +26,8 @@ ROS_WHEELS = (
     "ros-visualization-msgs",
     "cv-bridge==1.13.0.post0",
 )
+# The first release with SANA-WM's transformer, against which ours is tested.
+DIFFUSERS = 'diffusers==0.42.1; python_version >= "3.11"'
 
 
 def data_files() -> list[tuple[str, list[str]]]:
@@ -69,15 +71,19 @@ setup(
         "rich",
         "rosbags",
         "safetensors",
+        "scipy",
         "transforms3d",
         "typer",
     ],
     extras_require={
         "ros": [f"{wheel}; platform_machine == 'x86_64'" for wheel in ROS_WHEELS],
-        "sim": ["mujoco", "scipy"],
+        "sim": ["mujoco"],
+        # The published SANA-WM weights: their video autoencoder and, where no embedding file is given, Gemma.
+        "sana_wm": [DIFFUSERS, "transformers>=4.51"],
         "dev": [
             "catkin_pkg",
             "codespell",
+            DIFFUSERS,
             "hypothesis",
             "mypy",
             "packaging",

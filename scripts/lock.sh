@@ -19,7 +19,7 @@ compile() {
 
 # Drops what is true wherever the lock is used, and writes the rest shortly.
 tidy() {
-    sed -E -e "s/ and platform_python_implementation == 'CPython' and sys_platform == 'linux'//" \
+    sed -E -e "s/ and platform_python_implementation == 'CPython' and sys_platform == 'linux'//g" \
            -e "s/ ; python_full_version < '3\.15'( and |$)/ ; \1/" -e "s/ ;  ?and / ; /" -e "s/ ; *$//" \
            -e "s/python_full_version >= '(3\.[0-9]+)' and python_full_version < '3\.15'/python_full_version >= '\1'/"
 }

@@ -21,7 +21,14 @@ def _own_ros_domain() -> None:
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 
+def _interpret_triton() -> None:
+    """Before Triton is imported, where no GPU is: its kernels run as Python, on the CPU's tensors."""
+    if not Path("/dev/nvidiactl").exists():
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
 _own_ros_domain()
+_interpret_triton()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""``sana_wm info``: what a model folder or a bag holds, or what this machine has."""
+"""``sana_wm info``: what a model, a file of weights or a bag holds, or what this machine has."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ if TYPE_CHECKING:
 
 
 def info(
-    path: Annotated[Path | None, typer.Argument(help="A model folder or a bag; none: this machine.")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="A model, a file of weights or a bag; none: this machine.")
+    ] = None,
 ) -> None:
-    """Say what a model folder or a bag holds, or what this machine has."""
+    """Say what a model, a file of weights or a bag holds, or what this machine has."""
     from rich.console import Console
+
+    from sana_wm_ros.world_model.published.places import is_published
 
     console = Console()
     if path is None:
         _machine(console)
     elif not path.exists():
         raise FileNotFoundError(2, "no such file or folder", str(path))
+    elif is_published(path):
+        from sana_wm_ros.world_model.published.weights import describe
+
+        _facts(console, f"SANA-WM weights {path}", describe(path))
     elif (path / "config.yaml").is_file() or (path / "model.safetensors").is_file():
         _model(console, path)
     else:
@@ -34,10 +42,14 @@ def _machine(console: Console) -> None:
 
     from sana_wm_ros.evaluation.hardware import hardware_facts, version_facts
     from sana_wm_ros.nodes.middleware import middleware_facts
+    from sana_wm_ros.world_model.kernels import choose
 
     hardware = hardware_facts()
     hardware["gpus"] = ", ".join(hardware["gpus"]) or "none: the model runs on the CPU"
     hardware["torch threads"] = torch.get_num_threads()
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    choice = choose(device)
+    hardware["kernels"] = f"{choice.name} ({choice.reason})"
     _facts(console, "Machine", hardware)
     _facts(console, "Versions", version_facts())
     _facts(console, "ROS 2", middleware_facts())

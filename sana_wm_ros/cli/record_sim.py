@@ -32,9 +32,12 @@ def record_sim(
         Format, typer.Option(help="Episodes for training, or bags like a robot's.")
     ] = Format.episodes,
     seconds: Annotated[float, typer.Option(min=1.0, help="Length of a whole drive.")] = 60.5,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that record episodes; one per core.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that record; none: one per core.")
+    ] = None,
     driver: Annotated[
-        str | None, typer.Option(help="tour, revisit, look_away, bump, careless or wander; none: a mix.")
+        str | None,
+        typer.Option(help="tour, revisit, look_away, spin, bump, careless or wander; none: a mix."),
     ] = None,
     drive: Annotated[Drive, typer.Option(help="What moves the robot.")] = Drive.differential,
     open_loop: Annotated[
@@ -48,12 +51,18 @@ def record_sim(
         str | None, typer.Option(help="Bags: name of a single bag; none: family and seed.")
     ] = None,
 ) -> None:
-    """Record drives of a simulated robot through buildings drawn from seeds."""
+    """Record drives of a simulated robot through buildings drawn from seeds.
+
+    Seeds below 900 000 are for training, below 1 000 000 for validation, the others for tests; one folder of
+    episodes holds one of these. The same seed gives the same drive. Stopped, the same command goes on.
+    """
+    import os
+
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from sana_wm_ros.planning.types import Robot
-    from sana_wm_ros.simulation.bags import BagConfig, record_bag
+    from sana_wm_ros.simulation.bags import BagConfig, record_bags
     from sana_wm_ros.simulation.dataset import record_dataset
     from sana_wm_ros.simulation.drive import DriveConfig
 
@@ -68,7 +77,9 @@ def record_sim(
         robot=Robot(drive=drive.value),
         width=width or size[0],
         height=height or size[1],
+        lens=format is Format.bag,
     )
+    workers = workers or os.cpu_count() or 1
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("drives", total=episodes)
         if format is Format.episodes:
@@ -83,17 +94,14 @@ def record_sim(
             said = (
                 f"{out}: {totals.episodes} drives, {totals.hours:.2f} h; {totals.open_loop} open loop, "
                 f"{totals.open_loop_with_contact} of them ending in a contact"
+                + "".join(f"; left out: {name} is no whole drive" for name in totals.broken)
             )
         else:
             if name is not None and episodes > 1:
                 raise ValueError(f"one name cannot serve {episodes} bags; leave --name away")
             bag_config = BagConfig(drive=config, storage=storage, coding=coding)  # type: ignore[arg-type]
-            for seed in range(first_seed, first_seed + episodes):
-                path = out / (name or f"{family}_{seed}")
-                if storage == "ros1":
-                    path = path.with_name(f"{path.name}.bag")
-                if not path.exists():
-                    record_bag(path, seed, bag_config)
+            seeds = range(first_seed, first_seed + episodes)
+            for _ in record_bags(out, seeds, bag_config, name=name, workers=workers):
                 bar.advance(task)
             said = f"{out}: {episodes} {'bag' if episodes == 1 else 'bags'}"
     console.print(said, soft_wrap=True)

@@ -14,13 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from sana_wm_ros.evaluation.flops import bf16_rate, denoiser_flops
 from sana_wm_ros.evaluation.metrics import Floats
 from sana_wm_ros.evaluation.planner_facts import percentiles
 from sana_wm_ros.geometry import se2
 from sana_wm_ros.geometry.camera import base_to_optical, camera_poses
+from sana_wm_ros.world_model.checkpoint import load_model
+from sana_wm_ros.world_model.model import NavigationModel
+from sana_wm_ros.world_model.presets import NAVIGATION, untrained
 from sana_wm_ros.world_model.protocol import Context, Intrinsics, WorldModel
 
-LONG_S, SHORT_S = 60.0, 15.0
+LONG_S, SHORT_S, REPLAN_S = 60.0, 15.0, 8.0
 _CAMERA = base_to_optical((0.1, 0.0, 0.35), (0.0, 0.12, 0.0))
 
 
@@ -42,25 +46,29 @@ def measure_rollouts(
     clock: Callable[[], float] = time.perf_counter,
     progress: Callable[[float], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """Seconds for 60 s and for 15 s of imagination, taken in turns after one warm-up of each.
+    """Seconds for 60 s, for 15 s and for 8 s of imagination, taken in turns after one warm-up of each.
 
-    In turns, so that a machine that slows down slows both alike. ``cost_ratio`` is median over median.
+    In turns, so that a machine that slows down slows all alike. ``cost_ratio`` is median over median of the
+    first two; ``replan_hz`` is how often 8 s can be imagined per second.
     """
     context = driven_context(model, settings.context_s)
-    durations: dict[float, list[float]] = {LONG_S: [], SHORT_S: []}
+    durations: dict[float, list[float]] = {LONG_S: [], SHORT_S: [], REPLAN_S: []}
     for run in range(settings.runs + 1):
         for seconds, taken in durations.items():
             begin = clock()
             imagine(model, context, settings.candidates, seconds)
             taken.append(clock() - begin)
         progress((run + 1) / (settings.runs + 1))
-    long_s, short_s = (np.array(durations[seconds][1:]) for seconds in (LONG_S, SHORT_S))
+    long_s, short_s, replan_s = (np.array(taken[1:]) for taken in durations.values())
     return {
         "imagine_60_s": percentiles(long_s),
         "imagine_15_s": percentiles(short_s),
+        "imagine_8_s": percentiles(replan_s),
         "all_60_s": long_s.tolist(),
         "all_15_s": short_s.tolist(),
+        "all_8_s": replan_s.tolist(),
         "cost_ratio": float(np.median(long_s) / np.median(short_s)),
+        "replan_hz": float(1.0 / np.median(replan_s)),
         "candidate_seconds_per_second": float(settings.candidates * LONG_S / np.median(long_s)),
     }
 
@@ -98,7 +106,22 @@ def imagine(model: WorldModel, context: Context, candidates: int, seconds: float
         raise ValueError("the model imagined values that are not finite: its time means nothing")
 
 
-def memory_growth(model_path: Path, settings: RolloutSettings) -> dict[str, Any]:
+def named_model(name: str, device: torch.device) -> NavigationModel:
+    """A model folder, or a preset's size with random weights, which cost as much; on the device, in its type."""
+    if Path(name).exists() or name not in NAVIGATION:
+        return load_model(Path(name), device=device)
+    return untrained(name).to(device)
+
+
+def denoiser_share(model: NavigationModel, candidates: int, seconds_60: float) -> dict[str, float | None]:
+    """Arithmetic of 60 s for all candidates, and its share of what the GPU's data sheet promises in bf16."""
+    frames = round(LONG_S / model.spec.latent_period_s)
+    flops = denoiser_flops(model.transformer.config) * candidates * frames
+    rate = bf16_rate(model.device)
+    return {"denoiser_flops_60_s": flops, "share_of_bf16_rate": rate and flops / seconds_60 / rate}
+
+
+def memory_growth(model_path: str, settings: RolloutSettings) -> dict[str, Any]:
     """Peak memory while imagining 15 s and 60 s, each in a process of its own, and their ratio.
 
     ``growth`` is peak over peak of the whole process; the parts above the loaded model are given too.
@@ -107,8 +130,8 @@ def memory_growth(model_path: Path, settings: RolloutSettings) -> dict[str, Any]
     return {"15_s": short, "60_s": long, "growth": long["peak_mib"] / short["peak_mib"]}
 
 
-def _measure_apart(model_path: Path, settings: RolloutSettings, seconds: float) -> dict[str, float]:
-    words = [str(model_path), str(seconds), str(settings.candidates), str(settings.context_s)]
+def _measure_apart(model_path: str, settings: RolloutSettings, seconds: float) -> dict[str, float]:
+    words = [model_path, str(seconds), str(settings.candidates), str(settings.context_s)]
     words += [str(settings.threads), settings.device]
     command = [sys.executable, "-m", "sana_wm_ros.evaluation.rollout_memory", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

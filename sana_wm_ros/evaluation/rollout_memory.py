@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from sana_wm_ros.evaluation.rollout_benchmark import SHORT_S, driven_context, imagine
-from sana_wm_ros.world_model.checkpoint import load_model
+from sana_wm_ros.evaluation.rollout_benchmark import SHORT_S, driven_context, imagine, named_model
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -18,7 +17,7 @@ def main(words: list[str]) -> None:
     """Arguments: model folder, seconds, candidates, seconds of context, threads, device."""
     folder, seconds, candidates, context_s, threads, device = words
     torch.set_num_threads(int(threads))
-    model = load_model(Path(folder), device=device)
+    model = named_model(folder, torch.device(device))
     context = driven_context(model, float(context_s))
     imagine(model, context, int(candidates), SHORT_S / 5)  # what is allocated once is no growth
     start = _begin(device)

@@ -18,6 +18,7 @@ import torch
 
 from sana_wm_ros.nodes.settings import Settings
 from sana_wm_ros.nodes.supervisor import Stop
+from sana_wm_ros.planning.context_keeper import ContextKeeper, ContextLimits
 from sana_wm_ros.planning.planner import Planner
 from sana_wm_ros.planning.scan import Scan
 from sana_wm_ros.planning.types import FloatArray, Goal, Plan, PlanResult, RobotState
@@ -73,14 +74,19 @@ class PlanningThread:
         say: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._model, self._buffer, self._settings = model, buffer, settings
+        self._buffer, self._settings = buffer, settings
         self._planner_for, self._planner = planner_for, planner_for(buffer.T_base_camera_44)
         self._planner_place_44 = buffer.T_base_camera_44
         self._situation, self._deliver, self._say, self._clock = situation, deliver, say, clock
-        self._context: Context | None = None
-        self._context_start_s = 0.0
-        self._context_start_xy: FloatArray = np.zeros(2)
+        self._keeper = ContextKeeper(
+            model,
+            buffer,
+            ContextLimits(rebuild_s=settings.context.rebuild_s),
+            taken=self._on_frames,
+            say=say,
+        )
         self._usual_s = 0.0
+        self._seen_until_s = -np.inf
         self._active = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="planning", daemon=True)
@@ -143,15 +149,16 @@ class PlanningThread:
         failure: Stop | None = None
         details = ""
         try:
-            self._take_in()
+            self._keeper.update()
             timings_s["context"] = self._clock() - begin_s
             situation = self._situation()
             if situation is None:
                 return None
-            if self._context is None:
+            context = self._keeper.context
+            if context is None:
                 failure = Stop(kind="no plan yet", sentence="no picture with a pose was taken in yet")
             else:
-                result = self._plan(situation, budget_s - (self._clock() - begin_s))
+                result = self._plan(context, situation, budget_s - (self._clock() - begin_s))
                 timings_s |= result.timings_s
                 if result.plan is None:
                     failure = Stop(kind="no valid candidate", sentence=f"no plan: {result.reason}")
@@ -166,14 +173,14 @@ class PlanningThread:
             failure=failure,
             cycle_s=cycle_s,
             late=result is not None and (not result.deadline_met or cycle_s > period_s),
-            context_frames=0 if self._context is None else self._context.latent_frames,
+            context_frames=0 if self._keeper.context is None else self._keeper.context.latent_frames,
             details=details,
             timings_s=timings_s,
         )
 
     def _failed(self, error: Exception) -> Stop:
         """Let go of everything that the model holds: the next cycle begins with a rebuilt context."""
-        self._context = None
+        self._keeper.drop()
         words = str(error).lower()
         memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
             w in words for w in _OUT_OF_MEMORY
@@ -189,59 +196,20 @@ class PlanningThread:
             )
         return Stop(kind="model failed", sentence=f"planning failed: {words[:300]}")
 
-    @torch.inference_mode()
-    def _take_in(self) -> None:
-        """Bring the context up to date with the buffer."""
-        frames = self._buffer.take()
-        if frames is not None:
-            if frames.restart:
-                self._begin(frames)
-                self._say(f"context starts anew: {frames.reason}")
-            elif self._context is not None:
-                self._context = self._extended(self._context, frames)
-        if self._context is None:
-            again = self._buffer.rebuild(self._settings.context.rebuild_s, "after a failure")
-        else:
-            again = self._renewal()
-        if again is not None:
-            self._begin(again)
+    def _on_frames(self, frames: NewFrames, context: Context) -> None:
+        """The planner remembers where the robot was; frames of a rebuilt context are no news."""
+        new_T = frames.stamps_T > self._seen_until_s
+        self._planner.saw(frames.poses_T44[new_T])
+        self._seen_until_s = frames.end_stamp_s
 
-    def _renewal(self) -> NewFrames | None:
-        """Frames to rebuild an old or far context from; moving its anchor instead is left to a later version."""
-        motion, limits = self._buffer.latest_motion, self._settings.context
-        if motion is None:
-            return None
-        age_s = motion.stamp_s - self._context_start_s
-        away_m = float(np.hypot(*(motion.pose_3[:2] - self._context_start_xy)))
-        if age_s > limits.max_age_s:
-            return self._buffer.rebuild(limits.rebuild_s, f"it began {age_s:.0f} s ago")
-        if away_m > limits.max_distance_m:
-            # Less of the past while driving fast, or the rebuilt context would be too far again at once.
-            share = 0.5 * limits.max_distance_m / max(away_m / max(age_s, 1.0), 1e-6)
-            return self._buffer.rebuild(min(limits.rebuild_s, share), f"it began {away_m:.0f} m away")
-        return None
-
-    def _begin(self, frames: NewFrames) -> None:
-        self._context = None
-        intrinsics = self._buffer.intrinsics
-        if intrinsics is None:
-            return
-        self._context = self._extended(self._model.start(intrinsics), frames)
-        self._context_start_s = float(frames.stamps_T[0])
-        self._context_start_xy = frames.poses_T44[0, :2, 3]
-
-    @staticmethod
-    def _extended(context: Context, frames: NewFrames) -> Context:
-        poses = torch.from_numpy(frames.poses_T44).to(torch.float32)
-        return context.extend(torch.from_numpy(frames.frames_THWC), poses)
-
-    def _plan(self, situation: Situation, deadline_s: float) -> PlanResult:
-        assert self._context is not None
+    def _plan(self, context: Context, situation: Situation, deadline_s: float) -> PlanResult:
         place_44 = self._buffer.T_base_camera_44
         if not np.array_equal(place_44, self._planner_place_44):
+            memory = self._planner.memory
             self._planner, self._planner_place_44 = self._planner_for(place_44), place_44
+            self._planner.memory = memory
         return self._planner.plan(
-            self._context,
+            context,
             situation.state,
             situation.goal,
             deadline_s,

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sana_wm_ros.planning.pace import Pace, fitting_rounds, halved
 from sana_wm_ros.planning.types import Candidates, FloatArray
 from sana_wm_ros.world_model.protocol import Batch, Rollout
 
@@ -29,12 +30,14 @@ Score = Callable[[Candidates, Rollout], tuple[FloatArray, dict[str, FloatArray]]
 class HalvingSettings:
     """rounds_s: horizons at which the worse ones are dropped; keep_fraction: how many stay (1: all).
 
+    least_s: on a slow machine the first round is shortened, the others with it, but not below this.
     keep_least: so many stay in any case. piece_frames: latent frames imagined between two looks at the
     clock; fewer when time is short, in whole chunks of the model (chunk_frames), and one chunk first, to
     measure. margin: time that a piece is expected to take, over what was measured.
     """
 
     rounds_s: tuple[float, ...] = (8.0, 16.0, 32.0, 60.0)
+    least_s: float = 2.0
     keep_fraction: float = 0.5
     keep_least: int = 2
     piece_frames: int = 4
@@ -48,8 +51,8 @@ class HalvingSettings:
             raise ValueError(f"rounds_s must be positive and grow, got {self.rounds_s}")
         if not 0 < self.keep_fraction <= 1:
             raise ValueError(f"keep_fraction must lie in (0, 1], got {self.keep_fraction}")
-        if self.keep_least < 1 or self.chunk_frames < 1 or not self.margin > 0:
-            raise ValueError(f"keep_least, chunk_frames and margin must be positive, got {self}")
+        if self.keep_least < 1 or self.chunk_frames < 1 or not self.margin > 0 or not self.least_s > 0:
+            raise ValueError(f"keep_least, chunk_frames, margin and least_s must be positive, got {self}")
         if self.piece_frames < 1 or self.piece_frames % self.chunk_frames:
             raise ValueError(
                 f"piece_frames must be a multiple of {self.chunk_frames}, got {self.piece_frames}"
@@ -88,6 +91,25 @@ class Search:
         """How far the survivors were imagined."""
         return self.rounds[-1].horizon_s
 
+    def rejudged(self, costs_N: FloatArray, shares: dict[str, FloatArray]) -> Search:
+        """The same with other costs for the last round."""
+        rounds = (*self.rounds[:-1], replace(self.rounds[-1], costs_N=costs_N, shares=shares))
+        return replace(self, rounds=rounds, ranking=_rank(list(rounds)))
+
+    def joined(self, other: Search, offset: int) -> Search | None:
+        """Both searches as one, the other's rows ``offset`` further; None where their horizons differ."""
+        if [one.horizon_s for one in self.rounds] != [one.horizon_s for one in other.rounds]:
+            return None
+        rounds = [_joined(a, b, offset) for a, b in zip(self.rounds, other.rounds, strict=True)]
+        return Search(
+            rounds=tuple(rounds),
+            ranking=_rank(rounds),
+            complete=self.complete,
+            not_finite=self.not_finite + other.not_finite,
+            imagine_s=self.imagine_s + other.imagine_s,
+            score_s=self.score_s + other.score_s,
+        )
+
 
 def search(
     candidates: Candidates,
@@ -99,41 +121,48 @@ def search(
     deadline_s: float,
     clock: Callable[[], float],
     generator: torch.Generator | None = None,
+    pace: Pace | None = None,
+    steps: int | None = None,
 ) -> Search:
     """Imagine and halve until the last horizon or, by the clock, ``deadline_s``.
 
     At least one chunk is imagined. A round that the deadline cuts short is scored at the horizon it reached.
+    ``pace`` knows how long imagining takes, and learns; with it, a machine too slow for the configured rounds
+    halves earlier. ``steps`` are denoising steps per chunk (None: the preset's).
     """
-    stopwatch = _Stopwatch(clock, deadline_s)
+    stopwatch = _Stopwatch(clock, deadline_s, pace or Pace())
+    period_s = float(candidates.times_F[0])
     frames_total = min(len(candidates.times_F), _frames(candidates, settings.rounds_s[-1]))
     alive: Index = np.arange(len(candidates))
     rollout: Rollout | None = None
     rounds: list[Round] = []
-    done = 0
-    for horizon_s in settings.rounds_s:
-        until = min(frames_total, _frames(candidates, horizon_s))
-        if until <= done:
-            continue
+    done, coming = 0, list(settings.rounds_s)
+    while coming:
+        until = min(frames_total, _frames(candidates, coming[0]))
         before = done
         while done < until:
             frames = min(stopwatch.affordable(settings), until - done)
             if frames == 0:
                 break
             poses = camera_poses_NF44[torch.from_numpy(alive)][:, done : done + frames]
-            with stopwatch.imagining(frames):
-                batch, piece = batch.imagine(poses, generator=generator)
+            with stopwatch.imagining(len(alive), frames):
+                batch, piece = batch.imagine(poses, generator=generator, steps=steps)
             rollout = piece if rollout is None else Rollout.cat([rollout, piece])
+            if done == 0:  # now it is known how fast this machine is
+                coming = stopwatch.rounds(len(alive), settings, period_s, frames)
+                until = min(frames_total, _frames(candidates, coming[0]))
             done += frames
-        if done == before:
-            break
-        assert rollout is not None
-        with stopwatch.scoring():
-            rounds.append(_score(candidates, alive, rollout, done, score))
+        if done > before:
+            assert rollout is not None
+            with stopwatch.scoring():
+                rounds.append(_score(candidates, alive, rollout, done, score))
         if done < until or done == frames_total:
             break
+        coming.pop(0)
         keep = _keep(rounds[-1].costs_N, settings)
         if len(keep) == 0:
             break
+        assert rollout is not None
         index = torch.from_numpy(keep)
         batch, rollout, alive = batch.select(index), _select(rollout, index), alive[keep]
     return Search(
@@ -143,6 +172,26 @@ def search(
         not_finite=len(_broken(rounds)),
         imagine_s=stopwatch.imagine_s,
         score_s=stopwatch.score_s,
+    )
+
+
+def _joined(a: Round, b: Round, offset: int) -> Round:
+    missing_a, missing_b = np.full(len(a.index_N), np.nan), np.full(len(b.index_N), np.nan)
+    names = [*a.shares, *(name for name in b.shares if name not in a.shares)]
+    return Round(
+        horizon_s=a.horizon_s,
+        index_N=np.concatenate([a.index_N, b.index_N + offset]),
+        rollout=Rollout(
+            **{
+                name: torch.cat([getattr(a.rollout, name), getattr(b.rollout, name)])
+                for name in vars(a.rollout)
+            }
+        ),
+        costs_N=np.concatenate([a.costs_N, b.costs_N]),
+        shares={
+            name: np.concatenate([a.shares.get(name, missing_a), b.shares.get(name, missing_b)])
+            for name in names
+        },
     )
 
 
@@ -182,7 +231,7 @@ def finite_rows(rollout: Rollout) -> NDArray[np.bool_]:
 
 def _keep(costs_N: FloatArray, settings: HalvingSettings) -> Index:
     finite = int(np.isfinite(costs_N).sum())
-    count = min(finite, max(settings.keep_least, int(np.ceil(settings.keep_fraction * len(costs_N)))))
+    count = min(finite, halved(len(costs_N), settings.keep_fraction, settings.keep_least))
     return np.sort(np.argsort(costs_N, kind="stable")[:count])
 
 
@@ -203,19 +252,19 @@ def _broken(rounds: list[Round]) -> set[int]:
 
 
 class _Stopwatch:
-    """Foretells how much more imagining, and scoring after it, still fits before the deadline.
+    """Foretells how much more imagining, and scoring after it, still fits before the deadline."""
 
-    Batches only shrink, so a frame takes at most what one of the last piece took.
-    """
-
-    def __init__(self, clock: Callable[[], float], deadline_s: float) -> None:
-        self.clock, self._deadline_s = clock, deadline_s
+    def __init__(self, clock: Callable[[], float], deadline_s: float, pace: Pace) -> None:
+        self.clock, self._deadline_s, self._pace = clock, deadline_s, pace
         self.imagine_s = self.score_s = 0.0
-        self._frame_s: float | None = None
         self._scoring_s = 0.0
+        self._frame_s: float | None = None
 
     def affordable(self, settings: HalvingSettings) -> int:
-        """Latent frames of the next piece; 0 when not even one chunk fits any more."""
+        """Latent frames of the next piece; 0 when not even one chunk fits any more.
+
+        Counted from the last piece: batches only shrink, so a frame takes at most what one of it took.
+        """
         if self._frame_s is None:
             return settings.chunk_frames
         left_s = (self._deadline_s - self.clock()) / settings.margin - self._scoring_s
@@ -224,13 +273,30 @@ class _Stopwatch:
             return settings.piece_frames
         return max(0, int(left_s / chunk_s)) * settings.chunk_frames
 
+    def rounds(self, size: int, settings: HalvingSettings, period_s: float, done: int) -> list[float]:
+        """The horizons that fit into the time that is left."""
+        left_s = (self._deadline_s - self.clock()) / settings.margin
+        fitting = fitting_rounds(
+            settings.rounds_s,
+            size,
+            self._pace,
+            left_s,
+            period_s=period_s,
+            keep_fraction=settings.keep_fraction,
+            keep_least=settings.keep_least,
+            least_s=settings.least_s,
+            done_s=done * period_s,
+        )
+        return list(fitting)
+
     @contextmanager
-    def imagining(self, frames: int) -> Iterator[None]:
+    def imagining(self, size: int, frames: int) -> Iterator[None]:
         begin = self.clock()
         yield
         spent = self.clock() - begin
         self.imagine_s += spent
         self._frame_s = spent / frames
+        self._pace.observe(size, frames, spent)
 
     @contextmanager
     def scoring(self) -> Iterator[None]:

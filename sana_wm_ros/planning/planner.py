@@ -7,22 +7,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 
+from sana_wm_ros.geometry import se3
 from sana_wm_ros.geometry.camera import camera_poses
 from sana_wm_ros.planning.critic_manager import BadCritic, CriticManager
-from sana_wm_ros.planning.optimizer import HalvingSettings, Search, search
-from sana_wm_ros.planning.proposals import ProposalSettings, propose
+from sana_wm_ros.planning.draws import alike, judged
+from sana_wm_ros.planning.free_space import FreeSpaceSettings
+from sana_wm_ros.planning.memory import Memory
+from sana_wm_ros.planning.optimizer import HalvingSettings, Search, finite_rows, search
+from sana_wm_ros.planning.pace import Pace, duration_s
+from sana_wm_ros.planning.proposals import ProposalSettings, not_over, propose
+from sana_wm_ros.planning.refinement import RefinementSettings, refine
 from sana_wm_ros.planning.scan import Scan
+from sana_wm_ros.planning.tracking import reference
 from sana_wm_ros.planning.types import (
     Candidates,
     FloatArray,
     Futures,
     Goal,
+    PlaceGoal,
     Plan,
     PlanResult,
     Robot,
@@ -34,20 +43,31 @@ from sana_wm_ros.world_model.protocol import Context, Rollout
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerSettings:
-    """validity_s: how long after its start a plan may be followed."""
+    """validity_s: how long after its start a plan may be followed. draws: of noise for each finalist, where
+    the model's imagination differs by it. steps: denoising steps per chunk (None: the preset's).
+    """
 
     proposals: ProposalSettings = field(default_factory=ProposalSettings)
     halving: HalvingSettings = field(default_factory=HalvingSettings)
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
+    free_space: FreeSpaceSettings = field(default_factory=FreeSpaceSettings)
     validator: ValidatorSettings = field(default_factory=ValidatorSettings)
     validity_s: float = 3.0
+    draws: int = 1
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         if not self.validity_s > 0:
             raise ValueError(f"validity_s must be positive, got {self.validity_s}")
+        if self.draws < 1 or (self.steps is not None and self.steps < 1):
+            raise ValueError(f"draws and steps must be at least 1, got {self.draws} and {self.steps}")
 
 
 class Planner:
-    """Plans for one robot with one camera, mounted at ``T_base_camera_44`` (optical axes)."""
+    """Plans for one robot with one camera, mounted at ``T_base_camera_44`` (optical axes).
+
+    ``memory`` holds what earlier plans left.
+    """
 
     def __init__(
         self,
@@ -59,70 +79,65 @@ class Planner:
     ) -> None:
         self.robot, self.critics = robot, critics
         self.settings = settings or PlannerSettings()
+        self.memory = Memory(robot.radius_m, self.settings.free_space)
         self._T_base_camera_44 = np.asarray(T_base_camera_44, dtype=np.float64)
         self._clock = clock
+        self._pace = Pace()
+        self._draws_differ = True
 
     @torch.inference_mode()
     def plan(
         self,
         context: Context,
         start: RobotState,
-        goal: Goal | None,
+        goal: Goal | PlaceGoal | None,
         deadline_s: float,
         generator: Generator,
         previous: Plan | None = None,
         *,
         scan: Scan | None = None,
         commit_s: float = 0.0,
+        trust_s: float | None = None,
     ) -> PlanResult:
-        """The best valid way from ``start``, within ``deadline_s`` seconds from now.
+        """The best valid way from ``start``, within ``deadline_s`` seconds from now. No goal: explore.
 
         The first piece of imagination is always made, so a deadline below its duration is missed and
         ``deadline_met`` is false. ``previous`` is carried on as one of the candidates. ``commit_s`` are the
         seconds for which the robot goes on with ``previous`` anyway (while this call runs): every candidate
-        but "stop" begins so. Failures that are to be expected give a result without a plan and a reason;
-        what the model raises is raised.
+        but "stop" begins so. ``trust_s``: how far ahead the model can be believed here. Failures that are to
+        be expected give a result without a plan and a reason; what the model raises is raised.
         """
         watch = _Timings(self._clock)
-        if not (np.isfinite(start.pose_3).all() and np.isfinite(start.twist_3).all()):
-            return watch.result(deadline_s, plan=None, reason="the robot's pose or velocity is not finite")
-        if goal is not None and not np.isfinite([goal.x_m, goal.y_m, goal.yaw_rad or 0.0]).all():
-            return watch.result(deadline_s, plan=None, reason="the goal is not finite")
-        if goal is None:
-            return watch.result(deadline_s, plan=None, reason="there is no goal")
-        if context.latent_frames == 0:
-            return watch.result(deadline_s, plan=None, reason="nothing was seen yet")
-        candidates = propose(
-            self.robot, start, goal, self.settings.proposals, generator, previous=previous, commit_s=commit_s
+        refusal = _unusable(context, start, goal)
+        if refusal:
+            return watch.result(deadline_s, plan=None, reason=refusal)
+        cycle = _Cycle(self, context, start, goal, watch.begin + deadline_s, generator, commit_s, trust_s)
+        previous = not_over(previous, start)
+        ways, openings = self._leads(start, goal, previous, commit_s, generator)
+        cycle.propose(
+            propose(
+                self.robot,
+                start,
+                goal,
+                self.settings.proposals,
+                generator,
+                previous=previous,
+                commit_s=commit_s,
+                ways=ways,
+                openings=openings,
+            )
         )
-        cameras = camera_poses(candidates.poses_NF3, self._T_base_camera_44)
         watch.lap("propose")
-
-        def futures(some: Candidates, rollout: Rollout) -> Futures:
-            return Futures(
-                start=start,
-                candidates=some.first(rollout.collision_NF.shape[1]),
-                rollout=rollout,
-                goal=goal,
-                robot=self.robot,
-                proposed=some,
-            )
-
         try:
-            found = search(
-                candidates,
-                torch.from_numpy(cameras).to(torch.float32),
-                context.fork(len(candidates)),
-                lambda some, rollout: self.critics.score(futures(some, rollout)),
-                self.settings.halving,
-                deadline_s=watch.begin + deadline_s,
-                clock=self._clock,
-                generator=torch.Generator().manual_seed(int(generator.integers(2**62))),
-            )
+            cycle.search()
+            while cycle.may_refine():
+                cycle.refine(with_ways=not ways)
+            cycle.draw_again()
         except BadCritic as error:
             return watch.result(deadline_s, plan=None, reason=str(error))
         watch.lap("imagine")
-        watch.timings_s["imagine"], watch.timings_s["score"] = found.imagine_s, found.score_s
+        found, candidates = cycle.found, cycle.candidates
+        watch.timings_s |= {"imagine": found.imagine_s, "score": found.score_s}
         first, last = found.rounds[0], found.rounds[-1]
         costs, horizons, shares = _latest(found, len(candidates))
         best, reason = self._first_valid(start, candidates, found, scan)
@@ -142,15 +157,43 @@ class Planner:
             deadline_s,
             plan=plan,
             reason=reason,
-            futures=futures(candidates, first.rollout),
+            futures=cycle.futures(candidates, first.rollout),
             costs_N=costs,
             horizons_N=horizons,
-            finalists=futures(candidates.select(last.index_N), last.rollout),
+            finalists=cycle.futures(candidates.select(last.index_N), last.rollout),
             finalist_index=last.index_N,
             best=best,
             shares=shares,
             horizon_s=found.horizon_s,
+            rounds=tuple((one.horizon_s, len(one.index_N)) for one in found.rounds),
+            refinements=cycle.generation,
+            draws=cycle.draws,
+            trust_s=trust_s,
         )
+
+    def saw(self, camera_poses_T44: FloatArray) -> None:
+        """The camera was at these poses, in order of time: where the robot has been, it may go again."""
+        base_T44 = camera_poses_T44 @ se3.inverse(self._T_base_camera_44)
+        self.memory.been(se3.to_planar(base_T44))
+
+    def _leads(
+        self,
+        start: RobotState,
+        goal: Goal | PlaceGoal | None,
+        previous: Plan | None,
+        commit_s: float,
+        generator: Generator,
+    ) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Ways and openings in what earlier plans imagined, from where the robot will be."""
+        self.memory.arrive(start)
+        counts = self.settings.proposals.counts(goal)
+        begin_3 = start.pose_3
+        if previous is not None:
+            begin_3 = reference(previous, start.time_s - previous.start.time_s + commit_s)
+        ways = []
+        if isinstance(goal, Goal) and goal.path_M2 is None:
+            ways = self.memory.ways(begin_3, goal, counts["ways"], generator)
+        return ways, self.memory.openings(begin_3, goal, counts["openings"])
 
     def _first_valid(
         self, start: RobotState, candidates: Candidates, found: Search, scan: Scan | None
@@ -181,6 +224,173 @@ class Planner:
                 0, f"none of {len(refusals)} candidates is valid: the best is refused as {refusals[0]}"
             )
         return None, "; ".join(notes)
+
+
+class _Cycle:
+    """One call of ``plan``: all candidates so far, and what came of imagining them."""
+
+    found: Search
+
+    def __init__(
+        self,
+        planner: Planner,
+        context: Context,
+        start: RobotState,
+        goal: Goal | PlaceGoal | None,
+        deadline_s: float,
+        generator: Generator,
+        commit_s: float,
+        trust_s: float | None,
+    ) -> None:
+        self._planner, self._context, self._start, self._goal = planner, context, start, goal
+        self._deadline_s, self._generator, self._commit_s = deadline_s, generator, commit_s
+        self._trust_s = trust_s
+        self._visited_ME = planner.memory.visited_ME
+        self._seed = int(generator.integers(2**62))
+        self.generation, self.draws = 0, 1
+
+    def propose(self, candidates: Candidates) -> None:
+        """Begin with these."""
+        self.candidates = candidates
+
+    def futures(self, some: Candidates, rollout: Rollout) -> Futures:
+        """Candidates with what was imagined for them."""
+        return Futures(
+            start=self._start,
+            candidates=some.first(rollout.collision_NF.shape[1]),
+            rollout=rollout,
+            goal=self._goal,
+            robot=self._planner.robot,
+            proposed=some,
+            visited_ME=self._visited_ME,
+            trust_s=self._trust_s,
+        )
+
+    def search(self) -> None:
+        """Imagine and halve the candidates; what was imagined for all is remembered."""
+        self.found = self._searched(self.candidates, self._planner.settings.halving)
+        first = self.found.rounds[0]
+        fine = np.flatnonzero(np.isfinite(first.costs_N))
+        if len(fine):
+            rows = torch.from_numpy(fine)
+            some = self.candidates.select(first.index_N[fine])
+            self._planner.memory.imagined(self.futures(some, first.rollout.select(rows)))
+
+    def may_refine(self) -> bool:
+        """Whether one more generation is wanted, and fits."""
+        settings = self._planner.settings
+        if self.generation >= settings.refinement.generations or not self.found.complete:
+            return False
+        if not len(self._elites()):
+            return False
+        halving = settings.halving
+        expected_s = duration_s(
+            [one.horizon_s for one in self.found.rounds],
+            settings.refinement.count,
+            self._planner._pace,
+            period_s=float(self.candidates.times_F[0]),
+            keep_fraction=halving.keep_fraction,
+            keep_least=halving.keep_least,
+        )
+        scoring_s = self.found.score_s * settings.refinement.count / len(self.candidates)
+        left_s = (self._deadline_s - self._planner._clock()) / halving.margin
+        return expected_s + scoring_s <= left_s
+
+    def refine(self, *, with_ways: bool) -> None:
+        """One generation around the best ones, joined to all others where it got as far as they."""
+        planner, settings = self._planner, self._planner.settings
+        ways: list[FloatArray] = []
+        if with_ways and self.generation == 0 and isinstance(self._goal, Goal) and self._goal.path_M2 is None:
+            # The first plan knows ways only now that something was imagined.
+            wanted = settings.proposals.counts(self._goal)["ways"]
+            ways = planner.memory.ways(self._start.pose_3, self._goal, wanted, self._generator)
+        refined = refine(
+            planner.robot,
+            self._start,
+            self._goal,
+            self.candidates.select(self._elites()),
+            settings.proposals,
+            settings.refinement,
+            self._generator,
+            generation=self.generation,
+            commit_s=self._commit_s,
+            ways=ways,
+        )
+        horizons = tuple(one.horizon_s for one in self.found.rounds)
+        halving = replace(settings.halving, rounds_s=horizons, least_s=horizons[0])
+        joined = self.found.joined(self._searched(refined, halving), len(self.candidates))
+        self.generation += 1
+        if joined is not None:
+            self.candidates, self.found = Candidates.cat([self.candidates, refined]), joined
+
+    def draw_again(self) -> None:
+        """Imagine the finalists with other noise, while time allows and where that makes a difference."""
+        planner, last = self._planner, self.found.rounds[-1]
+        wanted = planner.settings.draws
+        if wanted < 2 or not planner._draws_differ or not np.isfinite(last.costs_N).all():
+            return
+        some = self.candidates.select(last.index_N)
+        frames = last.rollout.collision_NF.shape[1]
+        cameras = self._cameras(some)[:, :frames]
+        costs, shares = [last.costs_N], [last.shares]
+        for draw in range(1, wanted):
+            expected_s = (planner._pace.frame_s(len(some)) or 0.0) * frames * planner.settings.halving.margin
+            begin_s = planner._clock()
+            if begin_s + expected_s > self._deadline_s:
+                break
+            batch = self._context.fork(len(some))
+            noise = torch.Generator().manual_seed(self._seed + draw)
+            _, rollout = batch.imagine(cameras, steps=planner.settings.steps, generator=noise)
+            planner._pace.observe(len(some), frames, planner._clock() - begin_s)
+            if alike(last.rollout, rollout):
+                planner._draws_differ = False
+                return
+            if not finite_rows(rollout).all():
+                break
+            cost, share = planner.critics.score(self.futures(some, rollout))
+            costs.append(cost)
+            shares.append(share)
+        self.draws = len(costs)
+        if self.draws > 1:
+            all_draws = judged(costs, shares)
+            self.found = self.found.rejudged(all_draws.costs_N, all_draws.shares)
+
+    def _elites(self) -> NDArray[np.int64]:
+        """The best rows; never "stop", around which there is nothing to refine."""
+        rows = [row for row in self.found.ranking if self.candidates.origins[row] != "stop"]
+        return np.array(rows[: self._planner.settings.refinement.elites], dtype=np.int64)
+
+    def _searched(self, candidates: Candidates, halving: HalvingSettings) -> Search:
+        planner = self._planner
+        return search(
+            candidates,
+            self._cameras(candidates),
+            self._context.fork(len(candidates)),
+            lambda some, rollout: planner.critics.score(self.futures(some, rollout)),
+            halving,
+            deadline_s=self._deadline_s,
+            clock=planner._clock,
+            generator=torch.Generator().manual_seed(self._seed),  # the same noise for every generation
+            pace=planner._pace,
+            steps=planner.settings.steps,
+        )
+
+    def _cameras(self, candidates: Candidates) -> torch.Tensor:
+        poses = camera_poses(candidates.poses_NF3, self._planner._T_base_camera_44)
+        return torch.from_numpy(poses).to(torch.float32)
+
+
+def _unusable(context: Context, start: RobotState, goal: Goal | PlaceGoal | None) -> str:
+    """Why no plan can be made, or nothing."""
+    if not (np.isfinite(start.pose_3).all() and np.isfinite(start.twist_3).all()):
+        return "the robot's pose or velocity is not finite"
+    if isinstance(goal, Goal):
+        path = 0.0 if goal.path_M2 is None else float(np.sum(goal.path_M2))
+        if not np.isfinite([goal.x_m, goal.y_m, goal.yaw_rad or 0.0, path]).all():
+            return "the goal is not finite"
+    if isinstance(goal, PlaceGoal) and not bool(torch.isfinite(goal.place_E).all()):
+        return "the goal is not finite"
+    return "nothing was seen yet" if context.latent_frames == 0 else ""
 
 
 def _latest(found: Search, size: int) -> tuple[FloatArray, FloatArray, dict[str, FloatArray]]:

@@ -1,37 +1,40 @@
-"""Candidate action sequences: primitives, curves to the goal, the last plan carried on; all within limits.
+"""Candidate action sequences: primitives, curves and ways to the goal, openings, the last plan carried on.
 
-Dimension letters: N candidates, F latent frames, V via points.
+All are within the robot's limits. Dimension letters: N candidates, F latent frames, M points of a way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 
-from sana_wm_ros.geometry import se2
-from sana_wm_ros.planning.motion_models import from_knots, max_curvature, roll_out
-from sana_wm_ros.planning.pursuit import Pursuit
-from sana_wm_ros.planning.tracking import Gains, plan_period_s, reference, track
-from sana_wm_ros.planning.types import Candidates, FloatArray, Goal, Plan, Robot, RobotState
+from sana_wm_ros.planning.motion_models import from_knots, max_curvature
+from sana_wm_ros.planning.recipes import Commitment, Recipe, along, drive
+from sana_wm_ros.planning.types import Candidates, FloatArray, Goal, PlaceGoal, Plan, Robot, RobotState
 
-_MAX_VIAS = 3
-# At two commands per second feedback must be gentler than the follower's at twenty.
-_CARRY_ON_GAINS = Gains(along=0.8, across=2.0, heading=1.0)
+KINDS = ("ways", "openings", "curves", "primitives")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProposalSettings:
-    """How many candidates, how long, and the share of the robot's limits they use.
+    """How many candidates, how long, of which kinds, and the share of the robot's limits they use.
 
-    What they leave is the follower's room for feedback: a plan at full speed cannot be caught up with.
+    ways, openings, curves, primitives: how the candidates divide (relative to each other) between ways to the
+    goal through what clearance says is free, ways to where that ends, curves to the goal past random points,
+    and motion primitives. Curves and primitives stand in for what there is too little of.
+    What the limits' shares leave is the follower's room for feedback: a plan at full speed cannot be caught up with.
     """
 
     count: int = 16
     frames: int = 120
     period_s: float = 0.5
+    ways: float = 0.3
+    openings: float = 0.15
+    curves: float = 0.3
+    primitives: float = 0.25
     speed_share: float = 0.9
     acceleration_share: float = 0.8
 
@@ -41,37 +44,61 @@ class ProposalSettings:
         for name in ("speed_share", "acceleration_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)} must lie in (0, 1]")
+        for name in KINDS:
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name} = {getattr(self, name)} must be a share, 0 or more")
+        if not self.curves + self.primitives > 0:
+            raise ValueError("curves and primitives cannot both be 0: they stand in for the other kinds")
 
-
-@dataclass(kw_only=True)
-class _Recipe:
-    """One candidate: twists asked for until frame ``until``, then the via points, then the goal."""
-
-    origin: str
-    open_F3: FloatArray
-    until: int = 0
-    vias_V2: tuple[FloatArray, ...] = ()
-    speed_mps: float = 0.0
-    commits: bool = True
+    def counts(self, goal: Goal | PlaceGoal | None) -> dict[str, int]:
+        """How many of each kind are wanted, the ones that are always there aside."""
+        shares = {kind: float(getattr(self, kind)) for kind in KINDS}
+        if not isinstance(goal, Goal):  # nowhere to go to: only what leads on
+            shares["openings"] += shares["ways"]
+            shares["ways"] = shares["curves"] = 0.0
+            shares["primitives"] = shares["primitives"] or 1.0
+        total = sum(shares.values())
+        counts = {kind: int(self.count * share / total) for kind, share in shares.items()}
+        counts["primitives"] += self.count - sum(counts.values())
+        return counts
 
 
 def propose(
     robot: Robot,
     start: RobotState,
-    goal: Goal | None,
+    goal: Goal | PlaceGoal | None,
     settings: ProposalSettings,
     generator: Generator,
     *,
     previous: Plan | None = None,
     commit_s: float = 0.0,
+    ways: Sequence[FloatArray] = (),
+    openings: Sequence[FloatArray] = (),
 ) -> Candidates:
     """``settings.count`` candidates from ``start``; the same generator state gives the same ones.
 
-    The first ones are always: stop, straight to the goal (with a goal), the last plan carried on (with a
+    The first ones are always: stop, straight to the goal (with a goal pose), the last plan carried on (with a
     ``previous`` plan that neither ended nor expired). ``commit_s``: what the robot does anyway while the
     planner thinks, which is carrying on with ``previous`` or, without one, standing; every candidate but
-    "stop" begins so.
+    "stop" begins so. ``ways`` to the goal and to ``openings``: points (M, 2) in ``odom``.
     """
+    able, cruising = limits(robot, settings)
+    commitment = Commitment(previous=not_over(previous, start), seconds=commit_s)
+    recipes = _recipes(cruising, start, goal, settings, generator, commitment.previous, ways, openings)
+    return drive(
+        able,
+        cruising,
+        start,
+        goal,
+        recipes,
+        commitment,
+        frames=settings.frames,
+        period_s=settings.period_s,
+    )
+
+
+def limits(robot: Robot, settings: ProposalSettings) -> tuple[Robot, Robot]:
+    """The robot as candidates may use it: what it does, and what is asked of it."""
     able = replace(
         robot,
         max_acceleration_mps2=robot.max_acceleration_mps2 * settings.acceleration_share,
@@ -84,55 +111,59 @@ def propose(
         max_reverse_mps=robot.max_reverse_mps * settings.speed_share,
         max_yaw_rate_radps=robot.max_yaw_rate_radps * settings.speed_share,
     )
-    if previous is not None:
-        over_s = min(previous.valid_until_s, previous.start.time_s + float(previous.times_F[-1]))
-        previous = previous if start.time_s < over_s else None
-    recipes = _recipes(cruising, start, goal, settings, generator, previous)
-    command = _commander(cruising, start, goal, settings, recipes, previous, commit_s)
-    twists, poses = roll_out(
-        able,
-        start.pose_3,
-        start.twist_3,
-        command,
-        size=len(recipes),
-        frames=settings.frames,
-        period_s=settings.period_s,
-    )
-    return Candidates(
-        times_F=settings.period_s * np.arange(1, settings.frames + 1, dtype=np.float64),
-        poses_NF3=poses,
-        twists_NF3=twists,
-        origins=tuple(recipe.origin for recipe in recipes),
-    )
+    return able, cruising
+
+
+def not_over(previous: Plan | None, start: RobotState) -> Plan | None:
+    """The last plan, unless it ended or expired."""
+    if previous is None:
+        return None
+    over_s = min(previous.valid_until_s, previous.start.time_s + float(previous.times_F[-1]))
+    return previous if start.time_s < over_s else None
 
 
 def _recipes(
     robot: Robot,
     start: RobotState,
-    goal: Goal | None,
+    goal: Goal | PlaceGoal | None,
     settings: ProposalSettings,
     generator: Generator,
     previous: Plan | None,
-) -> list[_Recipe]:
+    ways: Sequence[FloatArray],
+    openings: Sequence[FloatArray],
+) -> list[Recipe]:
     stand_F3 = np.zeros((settings.frames, 3))
-    recipes = [_Recipe(origin="stop", open_F3=stand_F3, until=settings.frames, commits=False)]
-    if goal is not None:
-        recipes.append(_Recipe(origin="goal line", open_F3=stand_F3, speed_mps=robot.max_speed_mps))
+    fast = robot.max_speed_mps
+    counts = settings.counts(goal)
+    recipes = [Recipe(origin="stop", open_F3=stand_F3, until=settings.frames, commits=False)]
+    if isinstance(goal, Goal):
+        if goal.path_M2 is None:
+            recipes.append(Recipe(origin="goal line", open_F3=stand_F3, speed_mps=fast))
+        else:
+            vias = along(np.concatenate([start.pose_3[None, :2], goal.path_M2]))
+            recipes.append(Recipe(origin="given path", open_F3=stand_F3, vias_V2=vias, speed_mps=fast))
     if previous is not None:
-        recipes.append(_Recipe(origin="last plan", open_F3=stand_F3, speed_mps=robot.max_speed_mps))
+        recipes.append(Recipe(origin="last plan", open_F3=stand_F3, speed_mps=fast))
+    for way in ways[: counts["ways"]]:
+        recipes.append(Recipe(origin="imagined way", open_F3=stand_F3, vias_V2=along(way), speed_mps=fast))
+    for way in openings[: counts["openings"]]:
+        end = None if isinstance(goal, Goal) else way[-1]
+        recipes.append(
+            Recipe(origin="opening", open_F3=stand_F3, vias_V2=along(way), end_2=end, speed_mps=fast)
+        )
     rest = max(0, settings.count - len(recipes))
-    curves = 0 if goal is None else int(np.ceil(0.6 * rest))
-    for i in range(curves):
-        assert goal is not None
-        recipes.append(_goal_curve(robot, start, goal, i, stand_F3, generator))
-    for i in range(rest - curves):
-        recipes.append(_primitive(robot, i, settings, generator, forever=goal is None))
+    curves = 0
+    if isinstance(goal, Goal):
+        curves = int(np.ceil(settings.curves / (settings.curves + settings.primitives) * rest))
+        recipes += [_goal_curve(robot, start, goal, i, stand_F3, generator) for i in range(curves)]
+    forever = not isinstance(goal, Goal)
+    recipes += [_primitive(robot, i, settings, generator, forever=forever) for i in range(rest - curves)]
     return recipes[: settings.count]
 
 
 def _goal_curve(
     robot: Robot, start: RobotState, goal: Goal, i: int, stand_F3: FloatArray, generator: Generator
-) -> _Recipe:
+) -> Recipe:
     end = np.array([goal.x_m, goal.y_m])
     line = end - start.pose_3[:2]
     distance = max(float(np.linalg.norm(line)), 1.0)
@@ -150,13 +181,16 @@ def _goal_curve(
         heading = np.array([np.cos(goal.yaw_rad), np.sin(goal.yaw_rad)])
         vias.append(end - generator.uniform(0.5, 1.2) * heading)
     speed = robot.max_speed_mps * float(generator.uniform(0.6, 1.0))
-    return _Recipe(origin="goal curve", open_F3=stand_F3, vias_V2=tuple(vias[:_MAX_VIAS]), speed_mps=speed)
+    return Recipe(origin="goal curve", open_F3=stand_F3, vias_V2=np.array(vias), speed_mps=speed)
 
 
 def _primitive(
     robot: Robot, i: int, settings: ProposalSettings, generator: Generator, *, forever: bool
-) -> _Recipe:
-    kind = ("arc", "s-curve", "turn then go", "arc", "straight", "back up")[i % 6]
+) -> Recipe:
+    kinds = ["arc", "s-curve", "turn then go", "arc", "straight", "back up"]
+    if robot.drive == "omnidirectional":
+        kinds[3] = "sideways"
+    kind = kinds[i % 6]
     seconds = float(generator.uniform(2.0, 8.0))
     side = 1.0 if generator.random() < 0.5 else -1.0
     speed = robot.max_speed_mps * float(generator.uniform(0.4, 1.0))
@@ -168,6 +202,8 @@ def _primitive(
     open_F3[:, 0] = speed
     if kind == "arc":
         open_F3[:, 2] = rate
+    elif kind == "sideways":
+        open_F3[:, 0], open_F3[:, 1] = 0.3 * speed, side * speed
     elif kind == "s-curve":
         bends = np.array([0.0, rate, -rate, 0.0])
         knots_K3 = np.stack([np.full(4, speed), np.zeros(4), bends], axis=-1)
@@ -183,66 +219,4 @@ def _primitive(
         open_F3[backing, 2] = 0.5 * rate
         open_F3[~backing, 2] = rate
     until = settings.frames if forever else int(np.ceil(seconds / settings.period_s))
-    return _Recipe(origin=kind, open_F3=open_F3, until=until, speed_mps=robot.max_speed_mps)
-
-
-def _commander(
-    robot: Robot,
-    start: RobotState,
-    goal: Goal | None,
-    settings: ProposalSettings,
-    recipes: list[_Recipe],
-    previous: Plan | None,
-    commit_s: float,
-) -> Callable[[int, FloatArray, FloatArray], FloatArray]:
-    size, period = len(recipes), settings.period_s
-    open_NF3 = np.stack([recipe.open_F3 for recipe in recipes])
-    until_N = np.array([recipe.until for recipe in recipes])
-    carries_on_N = np.array([recipe.origin == "last plan" for recipe in recipes])
-    commits_N = np.array([recipe.commits for recipe in recipes])
-    committed = int(np.ceil(commit_s / period - 1e-9))
-    elapsed_s = 0.0 if previous is None else start.time_s - previous.start.time_s
-    carried = 0
-    if previous is not None:
-        carried = int((previous.times_F[-1] - elapsed_s) / plan_period_s(previous) + 1e-9)
-    pursuit = None if goal is None else _pursuit(robot, goal, recipes, period)
-
-    def carry_on(k: int, poses_N3: FloatArray) -> FloatArray:
-        assert previous is not None
-        here = reference(previous, elapsed_s + k * period)
-        there = reference(previous, elapsed_s + (k + 1) * period)
-        twist = se2.log(se2.between(here, there)) / period
-        return track(
-            robot,
-            poses_N3,
-            np.broadcast_to(here, poses_N3.shape),
-            np.broadcast_to(twist, poses_N3.shape),
-            _CARRY_ON_GAINS,
-        )
-
-    def command(k: int, poses_N3: FloatArray, twists_N3: FloatArray) -> FloatArray:
-        # A primitive that waits for a commitment to end begins at its own beginning.
-        own = np.where(commits_N, k - committed, k)
-        pursuing_N = (own >= until_N) & ~(carries_on_N & (k < carried))
-        wanted = open_NF3[np.arange(size), np.clip(own, 0, settings.frames - 1)]
-        wanted = np.where((own < until_N)[:, None], wanted, 0.0)
-        if pursuit is not None:
-            chased = pursuit.command(poses_N3, pursuing_N)
-            wanted = np.where(pursuing_N[:, None], chased, wanted)
-        if k < committed:
-            wanted = np.where(commits_N[:, None], 0.0, wanted)
-        if previous is not None and k < carried:
-            follows_N = carries_on_N | (commits_N & (k < committed))
-            wanted = np.where(follows_N[:, None], carry_on(k, poses_N3), wanted)
-        return wanted
-
-    return command
-
-
-def _pursuit(robot: Robot, goal: Goal, recipes: list[_Recipe], period_s: float) -> Pursuit:
-    vias = np.zeros((len(recipes), _MAX_VIAS, 2))
-    for row, recipe in zip(vias, recipes, strict=True):
-        row[: len(recipe.vias_V2)] = np.reshape(recipe.vias_V2, (-1, 2))
-    counts = np.array([len(recipe.vias_V2) for recipe in recipes])
-    speeds = np.array([recipe.speed_mps for recipe in recipes])
-    return Pursuit(robot, goal, vias, counts, speeds, period_s)
+    return Recipe(origin=kind, open_F3=open_F3, until=until, speed_mps=robot.max_speed_mps)

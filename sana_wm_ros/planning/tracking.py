@@ -35,14 +35,16 @@ def plan_period_s(plan: Plan) -> float:
 
 def reference(plan: Plan, elapsed_s: float) -> FloatArray:
     """The pose (3,) that a plan asks for ``elapsed_s`` after its start; it stands before and after itself."""
-    period = plan_period_s(plan)
-    if elapsed_s < 0:
-        return plan.start.pose_3
-    frame = int(elapsed_s / period)
-    if frame >= len(plan.times_F):
-        return plan.poses_F3[-1]
-    before = plan.start.pose_3 if frame == 0 else plan.poses_F3[frame - 1]
-    return se2.compose(before, se2.exp(plan.twists_F3[frame], elapsed_s - frame * period))
+    return references(plan, np.array([elapsed_s]))[0]
+
+
+def references(plan: Plan, elapsed_T: FloatArray) -> FloatArray:
+    """The poses (T, 3) that a plan asks for at some times after its start."""
+    period, frames = plan_period_s(plan), len(plan.times_F)
+    elapsed = np.clip(elapsed_T, 0.0, frames * period)
+    frame = np.minimum((elapsed / period).astype(np.int64), frames - 1)
+    befores = np.concatenate([plan.start.pose_3[None], plan.poses_F3])
+    return se2.compose(befores[frame], se2.exp(plan.twists_F3[frame], elapsed - frame * period))
 
 
 def smooth_twist(plan: Plan, elapsed_s: float) -> FloatArray:

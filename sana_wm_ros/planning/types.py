@@ -58,12 +58,27 @@ class RobotState:
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """A pose to reach in ``odom``; a yaw of None takes any heading."""
+    """A pose to reach in ``odom``; a yaw of None takes any heading.
+
+    path_M2: points in ``odom`` to pass on the way, in order (None: any way will do).
+    """
 
     x_m: float
     y_m: float
     yaw_rad: float | None = None
     tolerance_m: float = 0.3
+    path_M2: FloatArray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceGoal:
+    """A view to reach, as the place embedding (E,) of its picture, of unit length.
+
+    tolerance: it is reached where 1 - cos between both embeddings is at most this.
+    """
+
+    place_E: Tensor
+    tolerance: float = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +98,16 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.origins)
+
+    @staticmethod
+    def cat(parts: list[Candidates]) -> Candidates:
+        """All candidates of several, which have the same times."""
+        return Candidates(
+            times_F=parts[0].times_F,
+            poses_NF3=np.concatenate([part.poses_NF3 for part in parts]),
+            twists_NF3=np.concatenate([part.twists_NF3 for part in parts]),
+            origins=tuple(origin for part in parts for origin in part.origins),
+        )
 
     def select(self, index_N: NDArray[np.int64]) -> Candidates:
         """Keep the candidates that ``index_N`` names, in its order."""
@@ -108,15 +133,20 @@ class Futures:
     """All that a critic may look at: the first F frames of candidates, and what was imagined for them.
 
     proposed: the same candidates to the end of their commands, most of which lies beyond the F frames while
-    time is short (None: they end with the F frames).
+    time is short (None: they end with the F frames). goal: None while exploring. visited_ME: place embeddings
+    of where the robot has been. trust_s: the trust horizon, beyond which imagination counts less. shared: what
+    one critic worked out and others ask for as well.
     """
 
     start: RobotState
     candidates: Candidates
     rollout: Rollout
-    goal: Goal | None
+    goal: Goal | PlaceGoal | None
     robot: Robot
     proposed: Candidates | None = None
+    visited_ME: Tensor | None = None
+    trust_s: float | None = None
+    shared: dict[object, Tensor] = field(default_factory=dict, compare=False)
 
 
 class Critic(Protocol):
@@ -152,7 +182,9 @@ class PlanResult:
     costs_N and shares (a critic's name to its weighted cost of every candidate, shape (N,)) are each
     candidate's latest, at the horizon in ``horizons_N`` (seconds); a cost is inf where what was imagined
     was not finite.
-    timings_s maps a stage ("propose", "imagine", "score", "validate") to its duration.
+    timings_s maps a stage ("propose", "imagine", "score", "validate") to its duration. rounds: how many
+    candidates were imagined to which horizon, in seconds; refinements and draws: generations of refined
+    candidates, and draws of noise for each finalist.
     """
 
     plan: Plan | None
@@ -167,3 +199,14 @@ class PlanResult:
     timings_s: dict[str, float] = field(default_factory=dict)
     horizon_s: float = 0.0
     deadline_met: bool = True
+    rounds: tuple[tuple[float, int], ...] = ()
+    refinements: int = 0
+    draws: int = 1
+    trust_s: float | None = None
+
+    @property
+    def how_far(self) -> str:
+        """How far it got, for people: "16 to 8 s, 8 to 16 s; 1 refinements"."""
+        parts = ", ".join(f"{count} to {horizon_s:g} s" for horizon_s, count in self.rounds)
+        refined = f"; {self.refinements} refinements" if self.refinements else ""
+        return f"{parts}{refined}; {self.draws} draws" if self.draws > 1 else f"{parts}{refined}"

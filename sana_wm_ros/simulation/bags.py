@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,9 @@ from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer as Ros2Writer
 
+from sana_wm_ros.simulation.dataset import in_processes
 from sana_wm_ros.simulation.drive import DriveConfig, Tick, draw_scene, drive, open_simulator
+from sana_wm_ros.simulation.lens import Lens
 from sana_wm_ros.simulation.messages import ImageCoding, Messages
 from sana_wm_ros.simulation.simulator import Simulator
 
@@ -40,6 +43,29 @@ class BagConfig:
             raise ValueError(f"no image coding is called {self.coding!r}; choose jpeg, png or raw")
 
 
+def record_bags(
+    folder: Path, seeds: Iterable[int], config: BagConfig, *, name: str | None = None, workers: int = 1
+) -> Iterator[Path]:
+    """Record the bags of seeds that the folder lacks, on several processes; each path once it is whole.
+
+    ``name`` is a single bag's; otherwise bags are named by family and seed.
+    """
+    jobs = []
+    for seed in seeds:
+        path = folder / (name or f"{config.drive.family}_{seed}")
+        if config.storage == "ros1":
+            path = path.with_name(f"{path.name}.bag")
+        if path.exists():
+            yield path
+        else:
+            jobs.append((path, seed, config))
+    yield from in_processes(_record, jobs, workers)
+
+
+def _record(job: tuple[Path, int, BagConfig]) -> Path:
+    return record_bag(*job)
+
+
 def record_bag(path: Path, seed: int, config: BagConfig) -> Path:
     """Drive a seed's scene and write all that its robot would publish.
 
@@ -51,6 +77,7 @@ def record_bag(path: Path, seed: int, config: BagConfig) -> Path:
     beside = path.with_name(f".{path.name}.part")
     _remove(beside)
     scene = draw_scene(seed, config.drive)
+    lens = Lens(scene.camera)
     messages = Messages(1 if config.storage == "ros1" else 2)
     ticks = 1 + int(config.drive.seconds * ODOMETRY_HZ)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +88,7 @@ def record_bag(path: Path, seed: int, config: BagConfig) -> Path:
             stamp_ns = START_NS + index * (1_000_000_000 // ODOMETRY_HZ)
             touched = touched or tick.touched
             if index % (ODOMETRY_HZ // CAMERA_HZ) == 0:
-                _write_sensors(bag, messages, simulator, stamp_ns, touched, config)
+                _write_sensors(bag, messages, simulator, lens, stamp_ns, touched, config.coding)
                 touched = False
             _write_motion(bag, messages, tick, stamp_ns)
     if config.storage != "ros1":  # rosbag2's files carry the folder's name inside metadata.yaml
@@ -71,11 +98,17 @@ def record_bag(path: Path, seed: int, config: BagConfig) -> Path:
 
 
 def _write_sensors(
-    bag: _Bag, messages: Messages, simulator: Simulator, stamp_ns: int, touched: bool, config: BagConfig
+    bag: _Bag,
+    messages: Messages,
+    simulator: Simulator,
+    lens: Lens,
+    stamp_ns: int,
+    touched: bool,
+    coding: ImageCoding,
 ) -> None:
-    topic = "/camera/image" if config.coding == "raw" else "/camera/image/compressed"
-    bag.write(topic, stamp_ns, messages.image(stamp_ns, simulator.look(), config.coding))
-    bag.write("/camera/camera_info", stamp_ns, messages.camera_info(stamp_ns, simulator.camera))
+    topic = "/camera/image" if coding == "raw" else "/camera/image/compressed"
+    bag.write(topic, stamp_ns, messages.image(stamp_ns, lens.bend(simulator.look()), coding))
+    bag.write("/camera/camera_info", stamp_ns, messages.camera_info(stamp_ns, lens.camera))
     bag.write("/scan", stamp_ns, messages.scan(stamp_ns, simulator.ranges_R(), 1 / CAMERA_HZ))
     bag.write("/contact", stamp_ns, messages.contact(touched))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,12 +20,20 @@ from sana_wm_ros.simulation.floor_plan import (
     Solid,
     distance_to_solids,
 )
+from sana_wm_ros.simulation.furniture import BOXES, ROUND, Spot
 from sana_wm_ros.simulation.layout import all_joined, draw_doors, draw_rooms
+from sana_wm_ros.simulation.light import draw_light
 from sana_wm_ros.simulation.patterns import Rgb
+from sana_wm_ros.simulation.people import draw_movers
 
 FAMILIES = ("lab", "varied")
 """lab: plain colours, easy to compress; varied: bricks, stripes, posters, planks on top."""
 _SIDES = ("south", "north", "west", "east")
+_GAP_M = 0.03
+"""Between a piece and the wall that it leans on."""
+_WIDE_M = 1.15
+"""Left on every side of a screen."""
+_SCREEN_M = 0.1
 _PASSAGE_M = 0.75
 """Left between a piece of furniture and whatever it does not lean on, so that the robot passes anywhere."""
 
@@ -52,7 +62,11 @@ def draw_building(seed: int, family: str = "lab") -> FloorPlan:
             solids += _wall(room, side, own_doors, colour)
             if rng.random() < 0.6:
                 solids += _panel(room, side, own_doors, colour, rng)
-        solids += _furniture(room, own_doors, (*colours, floors[index]), index == corridor, rng)
+        avoid = (*colours, floors[index])
+        large = index != corridor and min(room.width, room.depth) > 3.2 and rng.random() < 0.4
+        screen = _screen(room, own_doors, avoid, rng) if large else []
+        solids += screen
+        solids += _furniture(room, own_doors, avoid, index == corridor, screen, rng)
     for door in doors:
         solids += _frame(door, _distinct_colours(1, rng, apart=0.0)[0])
     grey = float(rng.uniform(0.75, 0.95))
@@ -64,8 +78,10 @@ def draw_building(seed: int, family: str = "lab") -> FloorPlan:
         solids=tuple(solids),
         floors=tuple(floors),
         ceiling=(grey, grey, grey),
+        light=draw_light(family, rng),
     )
-    return plan if family == "lab" else dress(plan, rng)
+    plan = plan if family == "lab" else dress(plan, rng)
+    return replace(plan, movers=draw_movers(plan, rng))
 
 
 def _distinct_colours(
@@ -74,8 +90,8 @@ def _distinct_colours(
     *,
     apart: float,
     avoid: tuple[Rgb, ...] = (),
-    saturation: tuple[float, float] = (0.25, 0.85),
-    value: tuple[float, float] = (0.45, 0.95),
+    saturation: tuple[float, float] = (0.15, 0.65),
+    value: tuple[float, float] = (0.48, 0.95),
 ) -> list[Rgb]:
     """Colours at least ``apart`` from each other and from ``avoid`` (Euclidean, RGB in [0, 1])."""
     chosen: list[Rgb] = []
@@ -160,66 +176,83 @@ def _frame(door: Door, rgb: Rgb) -> list[Solid]:
 
 
 def _furniture(
-    room: Rect, doors: list[Door], avoid: tuple[Rgb, ...], is_corridor: bool, rng: np.random.Generator
+    room: Rect,
+    doors: list[Door],
+    avoid: tuple[Rgb, ...],
+    is_corridor: bool,
+    screen: list[Solid],
+    rng: np.random.Generator,
 ) -> list[Solid]:
-    """One to four pieces that leave the doors and a passage on every side free."""
-    placed: list[Solid] = []
+    """One to four pieces that leave the doors, the screen and a passage on every side free."""
+    taken: list[list[Solid]] = []
     wanted = int(rng.integers(0, 2)) if is_corridor else int(rng.integers(2, 5))
     for _ in range(12 * wanted):
-        if len(placed) == wanted:
+        if len(taken) == wanted:
             break
-        rgb = _distinct_colours(1, rng, apart=0.35, avoid=(*avoid, *(solid.rgb for solid in placed)))[0]
+        rgb = _distinct_colours(1, rng, apart=0.35, avoid=(*avoid, *(parts[0].rgb for parts in taken)))[0]
         piece = _piece(room, rgb, is_corridor, rng)
-        if piece is not None and _fits(piece, room, doors, placed):
-            placed.append(piece)
-    return placed
+        if piece is not None and _fits(piece[0], room, doors, [*screen, *(parts[0] for parts in taken)]):
+            taken.append(piece[1]())
+    return [solid for parts in taken for solid in parts]
 
 
-def _piece(room: Rect, rgb: Rgb, is_corridor: bool, rng: np.random.Generator) -> Solid | None:
-    """A box or column, against a wall or free in the room."""
-    height = rng.uniform(0.5, 1.0) if rng.random() < 0.6 else rng.uniform(1.2, 1.9)
-    if rng.random() < 0.35 and not is_corridor:
-        radius = rng.uniform(0.15, 0.35)
-        half = (radius, radius, height / 2)
-        shape, reach = "cylinder", radius
+def _piece(
+    room: Rect, rgb: Rgb, is_corridor: bool, rng: np.random.Generator
+) -> tuple[Spot, Callable[[], list[Solid]]] | None:
+    """Where a box or round piece could stand, against a wall or free in the room; and how to make it."""
+    is_round = rng.random() < 0.35 and not is_corridor
+    if is_round:
+        radius = rng.uniform(0.16, 0.32)
+        half = (radius, radius)
     else:
-        half = (rng.uniform(0.25, 0.6), rng.uniform(0.12 if is_corridor else 0.2, 0.2), height / 2)
-        shape, reach = "box", half[1]
-    inner, gap = WALL_THICKNESS_M, 0.03
+        half = (rng.uniform(0.25, 0.6), 0.12 if is_corridor else rng.uniform(0.17, 0.22))
     if rng.random() < 0.7 or is_corridor:
         side = _SIDES[int(rng.integers(4))]
         start, end, across, inward = _along(room, side)
-        margin = inner + gap + half[0]
+        margin = WALL_THICKNESS_M + _GAP_M + half[0]
         if end - start < 2 * margin:
             return None
         along = rng.uniform(start + margin, end - margin)
-        off = across + inward * (WALL_THICKNESS_M / 2 + gap + reach)
+        off = across + inward * (WALL_THICKNESS_M / 2 + _GAP_M + half[1])
         x, y = (along, off) if side in ("south", "north") else (off, along)
-        yaw = 0.0 if side in ("south", "north") else math.pi / 2
+        yaw = {"south": 0.0, "north": math.pi, "west": -math.pi / 2, "east": math.pi / 2}[side]
     else:
         x, y = rng.uniform(room.x0, room.x1), rng.uniform(room.y0, room.y1)
-        yaw = rng.uniform(0.0, math.pi)
-        if not room.contains(x, y, inner + _PASSAGE_M + max(half[0], half[1])):
+        yaw = rng.uniform(0.0, 2 * math.pi)
+        if not room.contains(x, y, WALL_THICKNESS_M + _PASSAGE_M + max(half)):
             return None
-    return Solid(
-        shape="cylinder" if shape == "cylinder" else "box",
-        center=(x, y, height / 2),
-        half=half,
-        rgb=rgb,
-        yaw=yaw,
-        kind="furniture",
-    )
+    spot = Spot(x=x, y=y, yaw=yaw, half=half)
+    kinds = ROUND if is_round else BOXES
+    kind = kinds[int(rng.integers(len(kinds)))]
+    return spot, lambda: kind(spot, rgb, rng)
 
 
-def _fits(piece: Solid, room: Rect, doors: list[Door], placed: list[Solid]) -> bool:
+def _fits(spot: Spot, room: Rect, doors: list[Door], placed: list[Solid]) -> bool:
     """Free of doors and of other pieces by a robot's passage, and a passage left to the far walls."""
-    x, y = piece.center[:2]
-    reach = max(piece.half[0], piece.half[1])
-    if any(math.dist((x, y), door.center) < reach + (door.high - door.low) / 2 + 0.45 for door in doors):
+    reach = max(spot.half)
+    if any(math.dist((spot.x, spot.y), d.center) < reach + (d.high - d.low) / 2 + 0.45 for d in doors):
         return False
-    if placed:
-        gap = distance_to_solids(np.array([[x, y]]), tuple(placed))[0] - reach
-        if gap < _PASSAGE_M:
-            return False
+    gap = distance_to_solids(np.array([[spot.x, spot.y]]), tuple(placed))[0] - reach
     depth = min(room.width, room.depth)
-    return 2 * min(piece.half[0], piece.half[1]) + 2 * WALL_THICKNESS_M + 0.03 + _PASSAGE_M <= depth
+    walls = 2 * WALL_THICKNESS_M + _GAP_M
+    return bool(gap >= _PASSAGE_M and 2 * min(spot.half) + walls + _PASSAGE_M <= depth)
+
+
+def _screen(room: Rect, doors: list[Door], avoid: tuple[Rgb, ...], rng: np.random.Generator) -> list[Solid]:
+    """A wall that stands out into a large room and makes a nook, a dead end; none where it would be tight."""
+    side = _SIDES[int(rng.integers(4))]
+    start, end, across, inward = _along(room, side)
+    depth = room.depth if side in ("south", "north") else room.width
+    length = rng.uniform(0.35, 0.5) * depth
+    if depth - length < _WIDE_M or end - start < 2 * _WIDE_M + 0.2:
+        return []
+    at = rng.uniform(start + _WIDE_M, end - _WIDE_M)
+    out = across + inward * length / 2
+    x, y = (at, out) if side in ("south", "north") else (out, at)
+    half = (_SCREEN_M / 2, length / 2) if side in ("south", "north") else (length / 2, _SCREEN_M / 2)
+    rgb = _distinct_colours(1, rng, apart=0.35, avoid=avoid)[0]
+    screen = Solid(
+        shape="box", center=(x, y, WALL_HEIGHT_M / 2), half=(*half, WALL_HEIGHT_M / 2), rgb=rgb, kind="screen"
+    )
+    middles_P2 = np.array([door.center for door in doors]).reshape(-1, 2)
+    return [screen] if distance_to_solids(middles_P2, (screen,)).min(initial=np.inf) > _WIDE_M else []

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
 
 from sana_wm_ros.simulation.drive import DriveConfig
-from sana_wm_ros.simulation.recorder import record_episode
-from sana_wm_ros.training.episodes import FRAME_RATE_HZ, write_episode
+from sana_wm_ros.simulation.recorder import SIMULATOR_VERSION, record_episode
+from sana_wm_ros.training.episodes import (
+    CARD,
+    FORMAT_VERSION,
+    FRAME_RATE_HZ,
+    check_split,
+    episode_path,
+    split_of,
+    write_episode,
+)
 
-CARD = "dataset.yaml"
-SIMULATOR_VERSION = 1
-"""Raised whenever the same seed would give another drive."""
+Job = TypeVar("Job")
+Done = TypeVar("Done")
 
 
 class BadDataset(ValueError):
@@ -27,7 +36,7 @@ class BadDataset(ValueError):
 
 @dataclass(kw_only=True)
 class Totals:
-    """What a folder holds."""
+    """What a folder holds; broken: names of files that are no whole drives, which nobody counts or reads."""
 
     episodes: int = 0
     frames: int = 0
@@ -35,15 +44,11 @@ class Totals:
     open_loop_with_contact: int = 0
     frames_in_contact: int = 0
     drivers: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
 
     @property
     def hours(self) -> float:
         return self.frames / FRAME_RATE_HZ / 3600
-
-
-def episode_path(folder: Path, seed: int) -> Path:
-    """Where the drive of a seed lies."""
-    return folder / f"episode_{seed:07d}.npz"
 
 
 def record_dataset(
@@ -57,32 +62,40 @@ def record_dataset(
 ) -> Totals:
     """Record the drives of consecutive seeds that the folder lacks, and bring its card up to date.
 
-    Stopped half-way, the same call goes on where it was: a drive's file appears only when it is whole.
-    Raises ``BadDataset`` when the folder was recorded with other settings.
+    Stopped half-way, the same call goes on where it was: a drive's file appears only when it is whole, and
+    one that was cut off later (a full disk, a broken copy) is recorded again.
+    Raises ``BadDataset`` when the folder was recorded with other settings, ``WrongSplit`` when the seeds are
+    not of one split.
     """
     if episodes < 1 or workers < 1:
         raise ValueError(f"episodes and workers are at least 1, got {episodes} and {workers}")
-    folder.mkdir(parents=True, exist_ok=True)
-    _check_card(folder, config)
-    _write_card(folder, config)
     wanted = range(first_seed, first_seed + episodes)
-    missing = [seed for seed in wanted if not episode_path(folder, seed).exists()]
+    split = split_of(first_seed)
+    check_split((wanted[-1],), split)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = _settings(config, split)
+    _check_card(folder, settings)
+    _write_card(folder, settings)
+    missing = []
     for seed in wanted:
-        if episode_path(folder, seed).exists():
+        if _is_whole(episode_path(folder, seed)):
             on_episode(seed)
-    for seed in _each_recorded(folder, missing, config, min(workers, max(1, len(missing)))):
+        else:
+            missing.append(seed)
+    for seed in in_processes(_record, [(folder, seed, config) for seed in missing], workers):
         on_episode(seed)
-    return _write_card(folder, config)
+    return _write_card(folder, settings)
 
 
-def _each_recorded(folder: Path, seeds: list[int], config: DriveConfig, workers: int) -> Iterator[int]:
-    jobs = [(folder, seed, config) for seed in seeds]
-    if workers == 1:
-        yield from map(_record, jobs)
+def in_processes(work: Callable[[Job], Done], jobs: list[Job], workers: int) -> Iterator[Done]:
+    """Do the jobs on several processes; what is done comes as it is done."""
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        yield from map(work, jobs)
         return
     # spawned, not forked: a graphics context does not survive a fork
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap_unordered(_record, jobs)
+        yield from pool.imap_unordered(work, jobs)
 
 
 def _record(job: tuple[Path, int, DriveConfig]) -> int:
@@ -91,39 +104,49 @@ def _record(job: tuple[Path, int, DriveConfig]) -> int:
     return seed
 
 
-def _settings(config: DriveConfig) -> dict[str, object]:
-    return {"simulator_version": SIMULATOR_VERSION, "config": asdict(config)}
+def _is_whole(path: Path) -> bool:
+    """Whether a file is there and ends as it should: a zip's table of contents stands at its end."""
+    return path.exists() and zipfile.is_zipfile(path)
 
 
-def _check_card(folder: Path, config: DriveConfig) -> None:
+def _settings(config: DriveConfig, split: str) -> dict[str, object]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "simulator_version": SIMULATOR_VERSION,
+        "split": split,
+        "config": asdict(config),
+    }
+
+
+def _check_card(folder: Path, settings: dict[str, object]) -> None:
     path = folder / CARD
     if not path.exists():
         return
     card = yaml.safe_load(path.read_text())
-    for name, value in _settings(config).items():
-        if card.get(name) != value:
+    for name, value in settings.items():
+        if not isinstance(card, dict) or card.get(name) != value:
+            said = card.get(name) if isinstance(card, dict) else card
             raise BadDataset(
-                f"{path}: recorded with {name} {card.get(name)}, asked to go on with {value}; "
+                f"{path}: recorded with {name} {said}, asked to go on with {value}; "
                 "use another folder or the same settings"
             )
 
 
-def _write_card(folder: Path, config: DriveConfig) -> Totals:
+def _write_card(folder: Path, settings: dict[str, object]) -> Totals:
     """Count what the folder holds and write it down."""
     totals, seeds = Totals(), []
     for path in sorted(folder.glob("episode_*.npz")):
         if path.name.endswith(".tmp.npz"):
             continue
-        with np.load(path, allow_pickle=False) as file:  # frames stay unread
-            meta, contact_T = json.loads(str(file["meta"])), file["contact_T"]
+        try:
+            with np.load(path, allow_pickle=False) as file:  # frames stay unread
+                meta, contact_T = json.loads(str(file["meta"])), file["contact_T"]
+        except Exception:  # a truncated zip raises half a dozen unrelated types
+            totals.broken.append(path.name)
+            continue
         seeds.append(int(meta["seed"]))
-        totals.episodes += 1
-        totals.frames += len(contact_T)
-        totals.frames_in_contact += int(contact_T.sum())
-        totals.open_loop += bool(meta["open_loop"])
-        totals.open_loop_with_contact += bool(meta["open_loop"] and contact_T.any())
-        totals.drivers[meta["driver"]] += 1
-    card = _settings(config) | {
+        _count(totals, meta, contact_T)
+    card = settings | {
         "frame_rate_hz": FRAME_RATE_HZ,
         "seeds": {"first": min(seeds, default=None), "last": max(seeds, default=None), "count": len(seeds)},
         "episodes": totals.episodes,
@@ -138,3 +161,12 @@ def _write_card(folder: Path, config: DriveConfig) -> Totals:
     beside.write_text(yaml.safe_dump(card, sort_keys=False))
     beside.replace(folder / CARD)
     return totals
+
+
+def _count(totals: Totals, meta: dict[str, Any], contact_T: np.ndarray) -> None:
+    totals.episodes += 1
+    totals.frames += len(contact_T)
+    totals.frames_in_contact += int(contact_T.sum())
+    totals.open_loop += bool(meta["open_loop"])
+    totals.open_loop_with_contact += bool(meta["open_loop"] and contact_T.any())
+    totals.drivers[meta["driver"]] += 1

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from sana_wm_ros.simulation.floor_plan import FloorPlan
+from sana_wm_ros.simulation.floor_plan import FloorPlan, Solid
 from sana_wm_ros.simulation.patterns import Rgb, Texture
 
+_SKIRTING_M = 0.09
+_PROUD_M = 0.008
 _WALLS = ("bricks", "stripes", "checks")
 _FLOORS = ("planks", "tiles", "checks")
 
@@ -27,25 +29,50 @@ def dress(plan: FloorPlan, rng: np.random.Generator) -> FloorPlan:
 
     walls: dict[Rgb, str | None] = {}  # a wall's slabs share a colour that no other wall has
     solids = []
+    grey = float(rng.uniform(0.3, 0.9))
+    skirting = (grey, grey, 0.95 * grey)
     for solid in plan.solids:
         name: str | None = None
         if solid.kind in ("wall", "lintel"):
             if solid.rgb not in walls:
                 pattern = str(rng.choice(_WALLS))
                 plain = rng.random() < 0.3
-                walls[solid.rgb] = None if plain else new(pattern, solid.rgb, _shade(solid.rgb, rng), 1.0)
+                walls[solid.rgb] = (
+                    None
+                    if plain
+                    else new(pattern, solid.rgb, _shade(solid.rgb, rng), float(rng.uniform(0.8, 1.4)))
+                )
             name = walls[solid.rgb]
         elif solid.kind == "panel":
             name = new("poster", solid.rgb, _shade(solid.rgb, rng), 0.0)
         solids.append(replace(solid, texture=name))
-    floors = tuple(new(str(rng.choice(_FLOORS)), rgb, _shade(rgb, rng), 1.0) for rgb in plan.floors)
+        if solid.kind in ("wall", "screen"):
+            solids.append(_skirting(solid, skirting))
+    floors = tuple(
+        new(str(rng.choice(_FLOORS)), rgb, _darker(rgb, rng), float(rng.uniform(0.8, 1.3)))
+        for rgb in plan.floors
+    )
     return replace(
         plan, solids=tuple(solids), floor_textures=floors, textures=tuple(textures.values()), family="varied"
     )
 
 
+def _skirting(wall: Solid, rgb: Rgb) -> Solid:
+    """A board along the foot of a wall, a little proud of it."""
+    half = (wall.half[0] + _PROUD_M, wall.half[1] + _PROUD_M, _SKIRTING_M / 2)
+    center = (*wall.center[:2], _SKIRTING_M / 2)
+    return replace(wall, center=center, half=half, rgb=rgb, kind="decor", texture=None)
+
+
 def _shade(rgb: Rgb, rng: np.random.Generator) -> Rgb:
     """A darker or lighter colour of the same kind."""
-    factor = rng.uniform(0.45, 0.75) if rng.random() < 0.5 else rng.uniform(1.3, 1.8)
-    red, green, blue = (min(1.0, value * factor + 0.03) for value in rgb)
+    return _darker(rgb, rng) if rng.random() < 0.6 else _times(rgb, rng.uniform(1.2, 1.4))
+
+
+def _darker(rgb: Rgb, rng: np.random.Generator) -> Rgb:
+    return _times(rgb, rng.uniform(0.62, 0.82))
+
+
+def _times(rgb: Rgb, factor: float) -> Rgb:
+    red, green, blue = (min(1.0, value * factor + 0.02) for value in rgb)
     return red, green, blue

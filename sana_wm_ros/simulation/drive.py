@@ -16,8 +16,9 @@ from sana_wm_ros.simulation.behaviours import Behaviour, Sense, Twist2
 from sana_wm_ros.simulation.building import draw_building
 from sana_wm_ros.simulation.drivers import DRIVERS, Ways, draw_driver
 from sana_wm_ros.simulation.floor_plan import FloorPlan
+from sana_wm_ros.simulation.lens import Lens
 from sana_wm_ros.simulation.odometry import DriftingOdometry
-from sana_wm_ros.simulation.robot import Camera, draw_camera
+from sana_wm_ros.simulation.robot import Camera, Handling, draw_camera, draw_handling
 from sana_wm_ros.simulation.simulator import Simulator
 
 FloatArray = NDArray[np.float64]
@@ -26,13 +27,18 @@ _FULL_LOCK_MPS = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class DriveConfig:
-    """How drives are made. ``driver`` and ``open_loop`` None are drawn by the seed."""
+    """How drives are made. ``driver`` and ``open_loop`` None are drawn by the seed.
+
+    ``lens``: cameras may have one that bends the picture, as recordings of robots do; training episodes hold
+    straightened pictures, as the node's buffer makes them.
+    """
 
     family: str = "lab"
     seconds: float = 60.5
     width: int = 96
     height: int = 64
     samples: int = 4
+    lens: bool = False
     driver: str | None = None
     open_loop: bool | None = None
     robot: Robot = field(default_factory=Robot)
@@ -51,6 +57,7 @@ class Scene:
     plan: FloorPlan
     ways: Ways
     camera: Camera
+    handling: Handling
     start_3: FloatArray
     driver: str
     open_loop: bool
@@ -77,15 +84,16 @@ class Tick:
 def draw_scene(seed: int, config: DriveConfig) -> Scene:
     """Draw building, camera, start and driver of a seed, each from a stream of its own."""
     plan = draw_building(seed, config.family)
-    camera_rng, start_rng, drive_rng, odometry_rng = (
-        np.random.default_rng([seed, 1000 + stream]) for stream in range(4)
+    camera_rng, start_rng, drive_rng, odometry_rng, handling_rng = (
+        np.random.default_rng([seed, 1000 + stream]) for stream in range(5)
     )
     ways = Ways(plan)
     name, open_loop = draw_driver(drive_rng)
     return Scene(
         plan=plan,
         ways=ways,
-        camera=draw_camera(camera_rng, config.width, config.height),
+        camera=draw_camera(camera_rng, config.width, config.height, family=config.family, lens=config.lens),
+        handling=draw_handling(handling_rng, config.family),
         start_3=ways.draw_start(start_rng),
         driver=config.driver or name,
         open_loop=open_loop if config.open_loop is None else config.open_loop,
@@ -95,11 +103,15 @@ def draw_scene(seed: int, config: DriveConfig) -> Scene:
 
 
 def open_simulator(scene: Scene, config: DriveConfig, *, pictures: bool = True) -> Simulator:
-    """The scene's simulator with the robot at its start; use it in a ``with``."""
+    """The scene's simulator with the robot at its start; use it in a ``with``.
+
+    It draws ideal pictures: of ``Lens(scene.camera).ideal`` where the camera has a lens.
+    """
     return Simulator(
         scene.plan,
         robot=config.robot,
-        camera=scene.camera,
+        camera=Lens(scene.camera).ideal,
+        handling=scene.handling,
         start_3=scene.start_3,
         pictures=pictures,
         samples=config.samples,
@@ -109,7 +121,10 @@ def open_simulator(scene: Scene, config: DriveConfig, *, pictures: bool = True) 
 def drive(scene: Scene, simulator: Simulator, *, period_s: float) -> Iterator[Tick]:
     """Drive for ever, one tick per period; at each tick the simulator stands where the tick says."""
     source = CommandSource(scene, simulator.robot, period_s)
-    odometry = DriftingOdometry(scene.start_3, scene.odometry_rng)
+    handling = scene.handling
+    odometry = DriftingOdometry(
+        scene.start_3, scene.odometry_rng, slip_along=handling.slip_along, slip_turn=handling.slip_turn
+    )
     touched, ticks = False, 0
     while True:
         pose_3 = simulator.pose_3

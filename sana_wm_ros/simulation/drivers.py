@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from sana_wm_ros.simulation.behaviours import Behaviour, Sense, arcs, back_off, follow, turn, wait
 from sana_wm_ros.simulation.floor_plan import FloorPlan
+from sana_wm_ros.simulation.movers import Movers
 from sana_wm_ros.simulation.navigation import Navigator
 
 FloatArray = NDArray[np.float64]
 
 _CAREFUL_M = 0.3
+_FROM_MOVERS_M = 0.8
 _CARELESS_M = 0.18
 """Less than the robot's radius: paths graze corners."""
 
@@ -37,7 +39,11 @@ class Ways:
 
     def draw_start(self, rng: np.random.Generator) -> FloatArray:
         """A pose with room to turn, facing anywhere."""
-        roomy = np.flatnonzero(self._careful.distance_P > 0.42)
+        clear_P = self._careful.distance_P.copy()
+        for mover_2 in Movers(self.plan.movers).places(Movers(self.plan.movers).begin()):
+            away_P = np.hypot(*(self._careful.cells_P2 - mover_2).T)
+            clear_P = np.minimum(clear_P, away_P - _FROM_MOVERS_M)
+        roomy = np.flatnonzero(clear_P > 0.42)
         cell = self._careful.cells_P2[rng.choice(roomy)]
         return np.array([*cell, rng.uniform(-math.pi, math.pi)])
 
@@ -117,6 +123,19 @@ def look_away(sense: Sense, ways: Ways, rng: np.random.Generator) -> Behaviour:
             sense = yield from turn(sense, -angle, rng.uniform(0.5, 1.1))
 
 
+def spin(sense: Sense, ways: Ways, rng: np.random.Generator) -> Behaviour:
+    """Turn in place, once or several times around, this way and that; a short way in between."""
+    while True:
+        for _ in range(int(rng.integers(1, 4))):
+            angle = rng.choice([-1, 1]) * rng.uniform(1.5, 4 * math.pi)
+            sense = yield from turn(sense, angle, rng.uniform(0.3, 1.1))
+            sense = yield from wait(sense, rng.uniform(0.0, 1.5))
+        path_P2 = ways.draw_path(sense, rng, near=True)
+        sense = yield from follow(sense, path_P2, rng.uniform(0.35, 0.6), wobble=0.0, rng=rng)
+        if sense.contact:
+            sense = yield from back_off(sense, rng)
+
+
 def bump(sense: Sense, ways: Ways, rng: np.random.Generator) -> Behaviour:
     """A careful tour, and from some moment on blind arcs that sooner or later hit something."""
     sense = yield from tour(sense, ways, rng, until_s=rng.uniform(6.0, 44.0))
@@ -169,17 +188,19 @@ DRIVERS: dict[str, Driver] = {
     "tour": tour,
     "revisit": revisit,
     "look_away": look_away,
+    "spin": spin,
     "bump": bump,
     "careless": careless,
     "wander": wander,
 }
 MIX: tuple[tuple[str, bool, float], ...] = (
-    ("tour", True, 0.16),
-    ("revisit", True, 0.14),
+    ("tour", True, 0.13),
+    ("revisit", True, 0.15),
     ("look_away", True, 0.12),
-    ("bump", True, 0.20),
+    ("spin", True, 0.05),
+    ("bump", True, 0.19),
     ("careless", True, 0.10),
-    ("tour", False, 0.10),
+    ("tour", False, 0.08),
     ("revisit", False, 0.06),
     ("wander", False, 0.12),
 )

@@ -5,13 +5,17 @@ Metres, radians; x and y span the floor, z is up, the floor's surface is z = 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sana_wm_ros.simulation.light import Light
+from sana_wm_ros.simulation.movers import Mover
 from sana_wm_ros.simulation.patterns import Rgb, Texture
+from sana_wm_ros.simulation.shapes import Shape, Shapes
 
 FloatArray = NDArray[np.float64]
 
@@ -71,12 +75,13 @@ class Door:
 
 @dataclass(frozen=True, kw_only=True)
 class Solid:
-    """A box (half sizes, turned by yaw) or an upright cylinder (radius, radius, half height).
+    """A box (half sizes, turned by yaw), an upright cylinder (radius, radius, half height) or a ball (the same).
 
+    Kind "decor" is for looks: nothing runs into it.
     ``texture`` names a picture of the family ``varied``; None is plain colour.
     """
 
-    shape: Literal["box", "cylinder"]
+    shape: Literal["box", "cylinder", "ball"]
     center: tuple[float, float, float]
     half: tuple[float, float, float]
     rgb: Rgb
@@ -88,7 +93,22 @@ class Solid:
     def blocks(self) -> bool:
         """Whether the robot can run into it."""
         bottom, top = self.center[2] - self.half[2], self.center[2] + self.half[2]
-        return bottom < ROBOT_HEIGHT_M and top > 0.0
+        return self.kind != "decor" and bottom < ROBOT_HEIGHT_M and top > 0.0
+
+    def spans(self, z: float) -> bool:
+        """Whether a level plane at a height cuts it, as a scanner's beams do."""
+        return self.kind != "decor" and abs(z - self.center[2]) <= self.half[2]
+
+    @property
+    def outline(self) -> Shape:
+        """It from above."""
+        if self.shape != "box":
+            return Shape(kind="circle", center=self.center[:2], half=self.half[:2])
+        quarters = self.yaw / (math.pi / 2)
+        if abs(quarters - round(quarters)) < 1e-12:  # square to the axes, which is quicker to meet with rays
+            half = self.half[:2] if round(quarters) % 2 == 0 else (self.half[1], self.half[0])
+            return Shape(kind="box", center=self.center[:2], half=half)
+        return Shape(kind="box", center=self.center[:2], half=self.half[:2], yaw=self.yaw)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +124,8 @@ class FloorPlan:
     ceiling: Rgb
     textures: tuple[Texture, ...] = ()
     floor_textures: tuple[str, ...] = ()
+    movers: tuple[Mover, ...] = ()
+    light: Light = field(default_factory=Light)
 
     @property
     def bounds(self) -> Rect:
@@ -121,19 +143,4 @@ class FloorPlan:
 
 def distance_to_solids(points_P2: FloatArray, solids: tuple[Solid, ...]) -> FloatArray:
     """Distance from points to the nearest solid that blocks, shape (P,); negative inside one."""
-    blocking = [solid for solid in solids if solid.blocks]
-    if not blocking:
-        return np.full(len(points_P2), np.inf)
-    nearest_P = np.full(len(points_P2), np.inf)
-    for solid in blocking:
-        away_P2 = points_P2 - np.asarray(solid.center[:2])
-        if solid.shape == "cylinder":
-            distance_P = np.hypot(away_P2[:, 0], away_P2[:, 1]) - solid.half[0]
-        else:
-            cos, sin = np.cos(solid.yaw), np.sin(solid.yaw)
-            along_P = np.abs(away_P2[:, 0] * cos + away_P2[:, 1] * sin) - solid.half[0]
-            across_P = np.abs(away_P2[:, 1] * cos - away_P2[:, 0] * sin) - solid.half[1]
-            outside_P = np.hypot(np.maximum(along_P, 0.0), np.maximum(across_P, 0.0))
-            distance_P = outside_P + np.minimum(np.maximum(along_P, across_P), 0.0)
-        np.minimum(nearest_P, distance_P, out=nearest_P)
-    return nearest_P
+    return Shapes(solid.outline for solid in solids if solid.blocks).distance(points_P2)

@@ -63,10 +63,10 @@ class Messages:
         )
 
     def camera_info(self, stamp_ns: int, camera: Camera) -> Any:
-        """An ideal pinhole camera."""
+        """The camera and its lens."""
         fx, fy, cx, cy = (float(value) for value in camera.intrinsics_4)
         matrices = {
-            "d": np.zeros(5),
+            "d": np.array([*camera.distortion, 0.0, 0.0, 0.0]),
             "k": np.array([fx, 0, cx, 0, fy, cy, 0, 0, 1.0]),
             "r": np.eye(3).reshape(-1),
             "p": np.array([fx, 0, cx, 0, 0, fy, cy, 0, 0, 0, 1.0, 0]),

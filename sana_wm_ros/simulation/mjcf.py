@@ -7,12 +7,19 @@ from xml.sax.saxutils import quoteattr
 
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import ROBOT_HEIGHT_M, WALL_HEIGHT_M, FloorPlan, Solid
+from sana_wm_ros.simulation.movers import Mover
 from sana_wm_ros.simulation.patterns import Rgb, png
 from sana_wm_ros.simulation.robot import Camera
 
 TIME_STEP_S = 0.0125
 ROBOT_GROUP = 4
 """MuJoCo geom group of the robot's own body, which its camera does not draw."""
+DECOR_GROUP = 3
+"""What is drawn, but neither touched nor met by a scanner's beams."""
+HULL_GROUP = 5
+"""The other way round: what movers are to the robot and its scanner, not drawn."""
+_CART_M = 0.8
+_SKIN = "0.8 0.62 0.5 1"
 _SLAB_M = 0.05
 
 
@@ -21,6 +28,7 @@ def building_xml(plan: FloorPlan, robot: Robot, camera: Camera, *, samples: int 
     world = [_floor(plan, index) for index in range(len(plan.rooms))]
     world.append(_ceiling(plan))
     world += [_solid(solid) for solid in plan.solids]
+    world += [_mover(mover) for mover in plan.movers]
     return f"""
 <mujoco model="building">
   <compiler angle="radian" autolimits="true"/>
@@ -28,7 +36,7 @@ def building_xml(plan: FloorPlan, robot: Robot, camera: Camera, *, samples: int 
   <statistic extent="1" center="0 0 0"/>
   <visual>
     <global offwidth="{camera.width}" offheight="{camera.height}"/>
-    <quality shadowsize="0" numquads="1" numstacks="1" offsamples="{samples}"/>
+    <quality shadowsize="0" numquads="1" numslices="20" numstacks="10" offsamples="{samples}"/>
     <map znear="0.02" zfar="40"/>
     <headlight active="0"/>
   </visual>
@@ -41,8 +49,8 @@ def building_xml(plan: FloorPlan, robot: Robot, camera: Camera, *, samples: int 
   </default>
   {_assets(plan)}
   <worldbody>
-    <light directional="true" castshadow="false" dir="0.45 0.25 -0.85" pos="0 0 5"
-           ambient="0.7 0.7 0.7" diffuse="0.4 0.4 0.4" specular="0 0 0"/>
+    <light name="lamp" directional="true" castshadow="false" dir="{_numbers(*plan.light.direction)}" pos="0 0 5"
+           ambient="{_numbers(*plan.light.ambient)}" diffuse="{_numbers(*plan.light.diffuse)}" specular="0 0 0"/>
     {" ".join(world)}
     <body name="robot">
       <joint name="x" type="slide" axis="1 0 0"/>
@@ -86,14 +94,53 @@ def _ceiling(plan: FloorPlan) -> str:
 
 
 def _solid(solid: Solid) -> str:
-    size = solid.half if solid.shape == "box" else (solid.half[0], solid.half[2])
+    kind = "ellipsoid" if solid.shape == "ball" else solid.shape
+    size = (solid.half[0], solid.half[2]) if solid.shape == "cylinder" else solid.half
     turn = f'euler="0 0 {solid.yaw:.6g}"'
     if solid.texture is not None:  # textures lie across a box's own z axis: it becomes the wall's normal
         size, turn = _upright(solid.half)
     klass = ' class="solid"' if solid.blocks else ""
+    if solid.kind == "decor":
+        klass = f' group="{DECOR_GROUP}"'
     return (
-        f'<geom{klass} type={quoteattr(solid.shape)} pos="{_numbers(*solid.center)}" '
+        f'<geom{klass} type="{kind}" pos="{_numbers(*solid.center)}" '
         f'size="{_numbers(*size)}" {turn} {_look(solid.rgb, solid.texture)}/>'
+    )
+
+
+def _mover(mover: Mover) -> str:
+    """A body that is moved from outside; what it is made of stops the robot and never gives way."""
+    x, y = mover.track_P3[0][1:]
+    r, top = mover.radius_m, mover.height_m
+    dark = _numbers(*(0.45 * value for value in mover.rgb), 1)
+    colour = _numbers(*mover.rgb, 1)
+    hull = (
+        f'<geom class="solid" group="{HULL_GROUP}" type="cylinder" size="{_numbers(r, top / 2)}" '
+        f'pos="{_numbers(0, 0, top / 2)}"/>'
+    )
+    if top < _CART_M:  # a cart: a round body with a lid
+        parts = [_part("cylinder", (r, top / 2), (0, 0, top / 2), colour)]
+        parts.append(_part("cylinder", (0.7 * r, 0.03), (0, 0, top), dark))
+    else:  # a person: legs and feet, a trunk, a head; all within the hull that is touched
+        hip, neck = 0.47 * top, 0.84 * top
+        parts = [
+            _part(
+                "ellipsoid", (0.8 * r, 0.95 * r, (neck - hip) / 2 + 0.06), (0, 0, (neck + hip) / 2), colour
+            ),
+            _part("sphere", (0.075 * top,), (0, 0, 0.92 * top), _SKIN),
+        ]
+        for side in (-0.45 * r, 0.45 * r):
+            parts.append(_part("cylinder", (0.36 * r, hip / 2), (0, side, hip / 2), dark))
+            parts.append(
+                _part("ellipsoid", (0.55 * r, 0.36 * r, 0.07), (0.2 * r, side, 0.05), "0.2 0.17 0.15 1")
+            )
+    return f'<body mocap="true" pos="{_numbers(x, y, 0)}">{hull}{"".join(parts)}</body>'
+
+
+def _part(shape: str, size: tuple[float, ...], at: tuple[float, ...], colour: str) -> str:
+    return (
+        f'<geom group="{DECOR_GROUP}" type="{shape}" size="{_numbers(*size)}" pos="{_numbers(*at)}" '
+        f'rgba="{colour}"/>'
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import KDTree
 
 from sana_wm_ros.simulation.floor_plan import FloorPlan, distance_to_solids
 
@@ -33,11 +34,16 @@ class Navigator:
         index_XY.ravel()[free_P] = np.arange(int(free_P.sum()))
         self.cells_P2 = points_P2[free_P]
         self.distance_P = distance_P[free_P]
+        self._tree = KDTree(self.cells_P2)
         self._graph = _graph(index_XY, self.distance_P)
 
     def nearest(self, x: float, y: float) -> int:
         """The free cell nearest to a point."""
-        return int(np.argmin(((self.cells_P2 - (x, y)) ** 2).sum(axis=1)))
+        return int(self.nearest_cells(np.array([[x, y]]))[0])
+
+    def nearest_cells(self, points_Q2: FloatArray) -> NDArray[np.int64]:
+        """The free cells (Q,) nearest to points."""
+        return np.asarray(self._tree.query(points_Q2)[1])
 
     def search(self, x: float, y: float) -> Reachable:
         """Shortest ways from a point to everywhere."""

@@ -26,11 +26,14 @@ class DriftingOdometry:
         turn_error: float = 0.01,
         noise_per_sqrt_m: float = 0.006,
         noise_per_sqrt_rad: float = 0.004,
+        slip_along: float = 0.0,
+        slip_turn: float = 0.0,
     ) -> None:
+        """``slip_along`` and ``slip_turn`` are what the wheels lose on the floor and odometry counts."""
         self.pose_3 = np.array(start_3, dtype=np.float64)
         self._rng = rng
-        self._scale = 1.0 + scale_error * rng.normal()
-        self._turn_scale = 1.0 + turn_error * rng.normal()
+        self._scale = (1.0 + scale_error * rng.normal()) / (1.0 - slip_along)
+        self._turn_scale = (1.0 + turn_error * rng.normal()) / (1.0 - slip_turn)
         self._noise_m, self._noise_rad = noise_per_sqrt_m, noise_per_sqrt_rad
 
     def update(self, before_3: FloatArray, after_3: FloatArray) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from sana_wm_ros.simulation.drive import DriveConfig, draw_scene, drive, open_simulator
 from sana_wm_ros.training.episodes import FRAME_RATE_HZ, Episode
 
+SIMULATOR_VERSION = 2
+"""Raised whenever the same seed would give another drive."""
 FRAMES_PER_LATENT = 4
 AFTER_CONTACT_S = 2.0
 """An open-loop drive ends this long after it first hit something: pushing a wall teaches little more."""
@@ -19,7 +22,7 @@ def record_episode(seed: int, config: DriveConfig) -> Episode:
 
     The same seed and config give the same episode, bit by bit.
     """
-    scene = draw_scene(seed, config)
+    scene = draw_scene(seed, replace(config, lens=False))
     ticks, frames, clearance = [], [], []
     last = _whole(1 + int(config.seconds * FRAME_RATE_HZ))
     hit = False
@@ -46,6 +49,7 @@ def record_episode(seed: int, config: DriveConfig) -> Episode:
         family=config.family,
         driver=scene.driver,
         open_loop=scene.open_loop,
+        simulator=SIMULATOR_VERSION,
     )
 
 

@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sana_wm_ros.planning.motion_models import max_curvature
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import FloorPlan
 from sana_wm_ros.simulation.gl import mujoco, open_gl_context
-from sana_wm_ros.simulation.mjcf import ROBOT_GROUP, TIME_STEP_S, building_xml, texture_files
-from sana_wm_ros.simulation.robot import Camera
+from sana_wm_ros.simulation.mjcf import (
+    DECOR_GROUP,
+    HULL_GROUP,
+    ROBOT_GROUP,
+    TIME_STEP_S,
+    building_xml,
+    texture_files,
+)
+from sana_wm_ros.simulation.movers import TICK_S, Crowd, Movers
+from sana_wm_ros.simulation.robot import Camera, Handling
 
 SECTORS = 24
 RAYS_PER_SECTOR = 3
 MAX_RANGE_M = 8.0
 RAY_HEIGHT_M = 0.25
+BEARINGS_R = np.arange(SECTORS * RAYS_PER_SECTOR) * (2 * math.pi / (SECTORS * RAYS_PER_SECTOR))
+"""Of the rays, counter-clockwise from straight ahead."""
 _NO_NORMAL = (None,) if "normal:" in (mujoco.mj_multiRay.__doc__ or "") else ()
 """MuJoCo 4 can return the surfaces' normals and wants to be told not to; 3 could not."""
-LAG_S = 0.06
-"""Time constant with which the wheels follow a command."""
+_SEEN_BY_SCANNERS = np.array([group != DECOR_GROUP for group in range(6)], np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """All that changes: seconds since the beginning, the robot's true pose, and what the movers do."""
+
+    time_s: float
+    pose_3: NDArray[np.float64]
+    crowd: Crowd
+
+
+_STEPS_PER_TICK = round(TICK_S / TIME_STEP_S)
 
 
 class Simulator:
@@ -37,27 +61,57 @@ class Simulator:
         robot: Robot,
         camera: Camera,
         start_3: NDArray[np.float64],
+        handling: Handling | None = None,
         pictures: bool = True,
         samples: int = 4,
     ) -> None:
-        """Set the robot down at ``start_3``; ``pictures=False`` needs no graphics at all."""
+        """Set the robot down at ``start_3``; ``pictures=False`` needs no graphics at all.
+
+        ``handling``: how commands become motion (default: a lag of 0.06 s, nothing else).
+        """
         self.plan, self.robot, self.camera = plan, robot, camera
+        self.handling = handling or Handling()
         xml = building_xml(plan, robot, camera, samples=samples)
         self._model = mujoco.MjModel.from_xml_string(xml, texture_files(plan))
         self._data = mujoco.MjData(self._model)
         self._body = self._model.body("robot").id
-        bearings_R = np.arange(SECTORS * RAYS_PER_SECTOR) * (2 * math.pi / (SECTORS * RAYS_PER_SECTOR))
-        self._bearings_R = bearings_R
-        self._ray_hit_R = np.zeros(len(bearings_R), np.int32)
-        self._ray_length_R = np.zeros(len(bearings_R))
+        self._ray_hit_R = np.zeros(len(BEARINGS_R), np.int32)
+        self._ray_length_R = np.zeros(len(BEARINGS_R))
         self._picture = _Picture(self._model, camera) if pictures else None
+        self._movers = Movers(plan.movers)
+        self._steps, self._moment_s = 0, 0.0
+        self._crowd = self._next_crowd = self._movers.begin()
+        self._show_movers(self._movers.places(self._crowd))
+        self._wheels = (0.0, 0.0)
+        self._on_the_way: deque[tuple[float, float]] = deque()
         self.place(start_3)
 
     def place(self, pose_3: NDArray[np.float64]) -> None:
         """Set the robot down somewhere, at rest."""
         self._data.qpos[:3] = pose_3
         self._data.qvel[:3] = 0.0
+        self._wheels = (0.0, 0.0)
+        self._on_the_way = deque([(0.0, 0.0)] * round(self.handling.latency_s / TIME_STEP_S))
         mujoco.mj_forward(self._model, self._data)
+
+    def set_moment(self, time_s: float, pose_3: NDArray[np.float64], movers_M2: NDArray[np.float64]) -> None:
+        """Show a moment as it was or will be: the robot at rest at a pose, the movers where they are then.
+
+        For looking and measuring only; ``hold`` goes on from where the movers really are.
+        """
+        self._show_movers(movers_M2)
+        self._moment_s = time_s
+        self.place(pose_3)
+
+    @property
+    def time_s(self) -> float:
+        """Seconds that commands were held."""
+        return self._steps * TIME_STEP_S
+
+    @property
+    def truth(self) -> Truth:
+        """The whole state; between two ticks of the movers, theirs is that of the last tick."""
+        return Truth(time_s=self.time_s, pose_3=self.pose_3, crowd=self._crowd)
 
     @property
     def pose_3(self) -> NDArray[np.float64]:
@@ -76,29 +130,59 @@ class Simulator:
         return self._data.ncon > 0
 
     def hold(self, command: tuple[float, float], duration_s: float) -> bool:
-        """Hold (speed, yaw rate) for a whole number of time steps; True if the robot touched something."""
+        """Hold (speed, yaw rate) for a whole number of time steps; True if the robot touched something.
+
+        The wheels keep the robot's limits of speed, turning and acceleration, whatever is commanded.
+        Raises ``ValueError`` for a command that is not finite.
+        """
         steps = round(duration_s / TIME_STEP_S)
         if steps < 1 or abs(steps * TIME_STEP_S - duration_s) > 1e-9:
             raise ValueError(f"{duration_s} s is not a whole number of steps of {TIME_STEP_S} s")
-        gain = 1.0 - math.exp(-TIME_STEP_S / LAG_S)
+        if not (math.isfinite(command[0]) and math.isfinite(command[1])):
+            raise ValueError(f"the command {command} is not finite")
+        gain = 1.0 - math.exp(-TIME_STEP_S / max(self.handling.lag_s, 1e-6))
+        grip_along, grip_turn = 1.0 - self.handling.slip_along, 1.0 - self.handling.slip_turn
         data, touched = self._data, False
         for _ in range(steps):
+            self._on_the_way.append(command)
+            self._wheels = wheels_after(self.robot, self._on_the_way.popleft(), self._wheels)
             speed, rate = self.twist_2
-            speed += gain * (command[0] - speed)
-            rate += gain * (command[1] - rate)
+            speed += gain * (grip_along * self._wheels[0] - speed)
+            rate += gain * (grip_turn * self._wheels[1] - rate)
             heading = data.qpos[2] + rate * TIME_STEP_S / 2  # the middle of the step: exact on arcs
             data.qvel[0] = speed * math.cos(heading)
             data.qvel[1] = speed * math.sin(heading)
             data.qvel[2] = rate
+            self._move_movers()
             mujoco.mj_step(self._model, data)
             touched = touched or data.ncon > 0
+        self._moment_s = self.time_s
         return touched
+
+    def _move_movers(self) -> None:
+        """Bring the movers to where they are at the end of the coming step."""
+        if len(self._movers) == 0:
+            self._steps += 1
+            return
+        if self._steps % _STEPS_PER_TICK == 0:
+            self._crowd = self._next_crowd
+            self._next_crowd = self._movers.after_tick(self._crowd, self.pose_3[:2], self.robot.radius_m)
+            self._way_M2 = self._movers.places(self._crowd), self._movers.places(self._next_crowd)
+        self._steps += 1
+        part = (self._steps - 1) % _STEPS_PER_TICK + 1
+        before_M2, after_M2 = self._way_M2
+        self._show_movers(before_M2 + part / _STEPS_PER_TICK * (after_M2 - before_M2))
+        if part == _STEPS_PER_TICK:
+            self._crowd = self._next_crowd
+
+    def _show_movers(self, movers_M2: NDArray[np.float64]) -> None:
+        self._data.mocap_pos[:, :2] = movers_M2
 
     def ranges_R(self) -> NDArray[np.float64]:
         """Distance from the base's centre along each ray, counter-clockwise from straight ahead, metres."""
         data = self._data
         mujoco.mj_kinematics(self._model, data)
-        angles_R = self._bearings_R + data.qpos[2]
+        angles_R = BEARINGS_R + data.qpos[2]
         rays_R3 = np.stack([np.cos(angles_R), np.sin(angles_R), np.zeros_like(angles_R)], axis=1)
         origin_3 = np.array([data.qpos[0], data.qpos[1], RAY_HEIGHT_M])
         mujoco.mj_multiRay(
@@ -106,7 +190,7 @@ class Simulator:
             data,
             origin_3,
             rays_R3.ravel(),
-            None,
+            _SEEN_BY_SCANNERS,
             True,
             self._body,
             self._ray_hit_R,
@@ -128,6 +212,10 @@ class Simulator:
             raise RuntimeError("this simulator was made with pictures=False")
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
+        light = self.plan.light
+        brightness = light.brightness(self._moment_s)
+        self._model.light_ambient[0] = brightness * np.array(light.ambient)
+        self._model.light_diffuse[0] = brightness * np.array(light.diffuse)
         return self._picture.draw(self._model, self._data)
 
     def close(self) -> None:
@@ -145,10 +233,29 @@ class Simulator:
         self.close()
 
 
+def wheels_after(
+    robot: Robot, command: tuple[float, float], wheels: tuple[float, float]
+) -> tuple[float, float]:
+    """Speed and yaw rate that the wheels have one time step on, on their way to a command.
+
+    A scalar twin of ``planning.motion_models.step_towards``, which takes 30 times as long for one robot.
+    """
+    dv, dw = robot.max_acceleration_mps2 * TIME_STEP_S, robot.max_yaw_acceleration_radps2 * TIME_STEP_S
+    speed = min(max(command[0], -robot.max_reverse_mps), robot.max_speed_mps)
+    speed = min(max(speed, wheels[0] - dv), wheels[0] + dv)
+    rate = min(max(command[1], -robot.max_yaw_rate_radps), robot.max_yaw_rate_radps)
+    rate = min(max(rate, wheels[1] - dw), wheels[1] + dw)
+    if robot.drive == "ackermann":
+        most = max_curvature(robot) * abs(speed)
+        rate = min(max(rate, -most), most)
+    return speed, rate
+
+
 def sector_minimum(ranges_R: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Least range per sector; the rays of sector k lie around bearing 2 pi k / SECTORS."""
-    centred_R = np.roll(ranges_R, RAYS_PER_SECTOR // 2)
-    return centred_R.reshape(SECTORS, RAYS_PER_SECTOR).min(axis=1).astype(np.float32)
+    """Least range (..., K) of ranges (..., R); the rays of sector k lie around bearing 2 pi k / SECTORS."""
+    centred_R = np.roll(ranges_R, RAYS_PER_SECTOR // 2, axis=-1)
+    sectors = centred_R.reshape(*centred_R.shape[:-1], SECTORS, RAYS_PER_SECTOR)
+    return np.asarray(sectors.min(axis=-1), dtype=np.float32)
 
 
 class _Picture:
@@ -160,7 +267,8 @@ class _Picture:
         for flag in ("SHADOW", "REFLECTION", "SKYBOX", "FOG", "HAZE"):
             self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{flag}")] = 0
         self._option = mujoco.MjvOption()
-        self._option.geomgroup[ROBOT_GROUP] = 0
+        self._option.geomgroup[:] = 1
+        self._option.geomgroup[[ROBOT_GROUP, HULL_GROUP]] = 0
         self._view = mujoco.MjvCamera()
         self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._view.fixedcamid = model.camera("camera").id

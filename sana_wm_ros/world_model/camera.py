@@ -9,11 +9,29 @@ Poses are camera-to-world, optical axes, already relative to the anchor and in m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from sana_wm_ros.world_model.config import TransformerConfig
+
+
+class Camera(Protocol):
+    """What tells the transformer where the camera is in each latent frame of a segment."""
+
+    @property
+    def frames(self) -> int:
+        """Latent frames."""
+        ...
+
+    def slice(self, start: int, stop: int) -> Camera:
+        """Frames ``start`` to ``stop``."""
+        ...
+
+    def tables(self, config: TransformerConfig) -> CameraTables:
+        """Per-token inputs of the blocks."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +46,15 @@ class CameraTrack:
     before_B44: Tensor
     intrinsics_B4: Tensor
 
+    @property
+    def frames(self) -> int:
+        """Latent frames."""
+        return self.poses_BF44.shape[1]
+
+    def tables(self, config: TransformerConfig) -> CameraTables:
+        """Per-token inputs of the blocks."""
+        return camera_tables(self, config)
+
     def slice(self, start: int, stop: int) -> CameraTrack:
         """Frames ``start`` to ``stop`` of the track."""
         before = self.before_B44 if start == 0 else self.poses_BF44[:, start - 1]
@@ -41,11 +68,13 @@ class CameraTables:
     """Per-token inputs made once per segment for all blocks, time first.
 
     ray_FBS44: P, world to ray frame. ray_inverse_FBS44: its inverse. plucker_FBSP: rays, P = 6 R.
+    place_FB3: where the camera is, in metres, with rotary translation; else P says it.
     """
 
     ray_FBS44: Tensor
     ray_inverse_FBS44: Tensor
     plucker_FBSP: Tensor
+    place_FB3: Tensor | None = None
 
 
 def latent_intrinsics(
@@ -101,7 +130,7 @@ def interpolate(start_44: Tensor, end_44: Tensor, count: int) -> Tensor:
     return torch.cat([way[..., :-1, :, :], end_44.unsqueeze(-3)], -3)
 
 
-def _cross(a: Tensor, b: Tensor) -> Tensor:
+def cross(a: Tensor, b: Tensor) -> Tensor:
     """Cross product over the last axis, broadcasting (``torch.linalg.cross`` is slower on CPUs)."""
     ax, ay, az = a.unbind(-1)
     bx, by, bz = b.unbind(-1)
@@ -123,8 +152,8 @@ def ray_frames(rays_BS3: Tensor) -> Tensor:
     z = rays_BS3
     down = torch.zeros_like(z)
     down[..., 1] = 1.0
-    x = torch.nn.functional.normalize(_cross(down, z), dim=-1)
-    y = torch.nn.functional.normalize(_cross(z, x), dim=-1)
+    x = torch.nn.functional.normalize(cross(down, z), dim=-1)
+    y = torch.nn.functional.normalize(cross(z, x), dim=-1)
     return torch.stack([x, y, z], -2)
 
 
@@ -132,8 +161,10 @@ def camera_tables(track: CameraTrack, config: TransformerConfig) -> CameraTables
     """Everything the blocks need to know of the camera, from a track of F frames.
 
     P of a token is the product of a constant of its pixel (camera -> ray) and of its frame (world ->
-    camera), which is what UCPE's construction comes to for a pinhole camera.
+    camera), which is what UCPE's construction comes to for a pinhole camera. With rotary translation the
+    matrices only turn, and rays start where their latent frame began: nothing here knows the anchor's place.
     """
+    rotary = config.translation == "rotary"
     scaled = track.poses_BF44.float().clone()
     scaled[..., :3, 3] *= config.position_scale
     before = track.before_B44.float().clone()
@@ -145,12 +176,20 @@ def camera_tables(track: CameraTrack, config: TransformerConfig) -> CameraTables
     to_ray_BS44[..., :3, :3] = turn_BS33
     to_ray_BS44[..., 3, 3] = 1.0
     poses_FB44 = scaled.transpose(0, 1)
+    if rotary:
+        poses_FB44 = poses_FB44.clone()
+        poses_FB44[..., :3, 3] = 0.0
     ray = to_ray_BS44 @ rigid_inverse(poses_FB44)[:, :, None]
     inverse = poses_FB44[:, :, None] @ to_ray_BS44.transpose(-1, -2)
 
     starts = torch.cat([before[:, None], scaled[:, :-1]], 1)
+    if rotary:
+        scaled = scaled.clone()
+        scaled[..., :3, 3] -= starts[..., :3, 3]
+        starts[..., :3, 3] = 0.0
     way_BFR44 = interpolate(starts, scaled, config.raw_per_latent)
     direction = torch.einsum("bfrij,bsj->fbsri", way_BFR44[..., :3, :3], rays_BS3)
     centre = way_BFR44[..., :3, 3].transpose(0, 1)[:, :, None].expand_as(direction)
-    plucker = torch.cat([direction, _cross(centre, direction)], -1).flatten(-2)
-    return CameraTables(ray_FBS44=ray, ray_inverse_FBS44=inverse, plucker_FBSP=plucker)
+    plucker = torch.cat([direction, cross(centre, direction)], -1).flatten(-2)
+    place = track.poses_BF44[..., :3, 3].transpose(0, 1) if rotary else None
+    return CameraTables(ray_FBS44=ray, ray_inverse_FBS44=inverse, plucker_FBSP=plucker, place_FB3=place)

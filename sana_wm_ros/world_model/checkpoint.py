@@ -110,11 +110,16 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _read_part(path: Path, name: str, kind: type[C], values: object) -> C:
-    """One dataclass from its mapping; missing settings are refused too, because defaults change."""
-    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    """One dataclass from its mapping; missing settings are refused too, because defaults change.
+
+    Only settings that older folders cannot have may be missing: their defaults say what those were trained with.
+    """
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    known = [field.name for field in fields]
+    needed = {field.name for field in fields if not field.metadata.get("later")}
     if not isinstance(values, dict):
         raise BadCheckpoint(f"{path}: {name} is {values!r}; expected settings {', '.join(known)}")
-    unknown, missing = sorted(set(map(str, values)) - set(known)), sorted(set(known) - set(values))
+    unknown, missing = sorted(set(map(str, values)) - set(known)), sorted(needed - set(values))
     if unknown or missing:
         raise BadCheckpoint(
             f"{path}: {name} has unknown settings {unknown}, lacks {missing}; "

@@ -14,13 +14,10 @@ from torch import Tensor, nn
 
 from sana_wm_ros.world_model.attention import TwoBranchAttention
 from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.kernels import KERNELS, choose
 from sana_wm_ros.world_model.layers import (
     SCAN_ORDER,
     ShortConv,
     last_frames,
-    placed,
-    rms_normalised,
     short_conv,
 )
 from sana_wm_ros.world_model.segment import Segment
@@ -48,60 +45,78 @@ class DeltaAttention(TwoBranchAttention):
 
     def empty(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
         """Memory, normaliser and key tail before the first frame."""
-        heads, width, channels = self.config.heads, self.config.head_width, self.config.width
+        heads, width = self.config.heads, self.config.head_width
         new = self.A_log.new_zeros
-        tail = new(self.config.conv_width - 1, batch, self.config.tokens, 2 * channels)
-        return new(batch, 2 * heads, width, width), new(batch, heads, 1, width), tail
+        tail = new(self.config.conv_width - 1, batch, self.config.tokens, self.tail_width)
+        # Memories stay in float32 whatever the weights are: they sum over the whole past.
+        full = torch.float32
+        return new(batch, 2 * heads, width, width, dtype=full), new(batch, heads, 1, width, dtype=full), tail
+
+    @property
+    def tail_width(self) -> int:
+        """Channels whose short convolution sees earlier chunks."""
+        return (2 if self.config.carried_camera_conv else 1) * self.config.width
 
     def forward(
         self, x_FBSC: Tensor, segment: Segment, state: DeltaState
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Attend; returns the block's output and its new memory, normaliser and key tail."""
-        S, C = x_FBSC.shape[2:]
-        H, D = self.config.heads, self.config.head_width
+        S, D = x_FBSC.shape[2], self.config.head_width
         bounded = self.config.bounded_keys
-        delta_memory = KERNELS[choose(x_FBSC.device.type)]
+        delta_memory = self.form(x_FBSC).delta_memory
         q, k, v, gate, beta = self.project(x_FBSC, self.beta_proj)
 
-        tail = last_frames(state.key_tail_EBSC, k)
-        taps = torch.cat([self.conv_k.weight, self.conv_k_cam.weight])[:, 0]
-        k = short_conv(k, state.key_tail_EBSC, taps, segment)
+        tail = last_frames(state.key_tail_EBSC, k[..., : self.tail_width])
+        k = self.convolved(k, state.key_tail_EBSC, segment)
         query_weight, key_weight = self.norm_weights()
-        q = rms_normalised(q.unflatten(-1, (2, C)), query_weight, relu=True).flatten(-2)
+        placed_q, plain_q = self.queries(q, query_weight, segment, SCAN_ORDER, relu=True, plain=1)
         # Without the scale of 1 / sqrt(D S) the correction K B K^T explodes.
         key_weight = key_weight / math.sqrt(D * S)
-        k = rms_normalised(k.unflatten(-1, (2, C)), key_weight, relu=True).flatten(-2)
-        q, k, v = self.split_heads(q), self.split_heads(k), self.split_heads(v)
+        branches = 1 if bounded else 2
+        placed_k, plain_k = self.keys(k, key_weight, segment, SCAN_ORDER, relu=True, plain=branches)
+        placed_v = self.values(v, segment, SCAN_ORDER)
+        assert plain_q is not None and plain_k is not None
 
         beta_FBHS = beta.float().sigmoid().transpose(-1, -2)
         decay_FBH = self.decay(x_FBSC)
-        placed_q = placed(q, segment.query_NEE, segment, SCAN_ORDER, turn_main=True)
-        placed_k = placed(k, segment.key_NEE, segment, SCAN_ORDER, turn_main=True)
-        placed_v = placed(v, segment.key_NEE, segment, SCAN_ORDER, turn_main=False)
-        both_beta = torch.cat([beta_FBHS, self.camera_beta(beta_FBHS, k, placed_k)], 2)
+        both_beta = torch.cat([beta_FBHS, self.camera_beta(beta_FBHS, plain_k, placed_k)], 2)
         out, memory = delta_memory(
             placed_q, placed_k, placed_v, both_beta, decay_FBH.repeat(1, 1, 2),
             state.memory_BHRD, segment.chunk_lengths, bounded,
         )  # fmt: skip
         # The normaliser is the same memory with every value 1, on keys without places.
         sums, normaliser = delta_memory(
-            q[..., :H, :].transpose(2, 3), k[..., :H, :].transpose(2, 3), None, beta_FBHS, decay_FBH,
+            plain_q, plain_k[:, :, : self.config.heads], None, beta_FBHS, decay_FBH,
             state.normaliser_BH1D, segment.chunk_lengths, bounded,
         )  # fmt: skip
         factor = self.positive(sums).reciprocal().transpose(2, 3)
         return self.finish(out.transpose(2, 3), factor, gate, segment), (memory, normaliser, tail)
+
+    def convolved(self, k_FBSC: Tensor, tail_EBSC: Tensor, segment: Segment) -> Tensor:
+        """Keys of both branches (2C) after their short convolution."""
+        main, camera = self.conv_k.weight, self.conv_k_cam.weight
+        if self.config.carried_camera_conv:
+            return short_conv(k_FBSC, tail_EBSC, torch.cat([main, camera])[:, 0], segment)
+        keys, camera_keys = k_FBSC.chunk(2, -1)
+        return torch.cat(
+            [
+                short_conv(keys, tail_EBSC, main[:, 0], segment),
+                short_conv(camera_keys, None, camera[:, 0], segment),
+            ],
+            -1,
+        )
 
     def decay(self, x_FBSC: Tensor) -> Tensor:
         """g in (0, 1) per frame and head, (F, B, H)."""
         step = nn.functional.softplus(self.gate_proj(x_FBSC.mean(2)).float() + self.dt_bias.float())
         return (-self.A_log.float().exp() * step).exp()
 
-    def camera_beta(self, beta_FBHS: Tensor, k_FBSHD: Tensor, placed_FBHSD: Tensor) -> Tensor:
+    def camera_beta(self, beta_FBHS: Tensor, k_FBHSD: Tensor, placed_FBHSD: Tensor) -> Tensor:
         """Beta of the camera branch, lowered where UCPE makes keys longer (bounded keys need no care)."""
         if self.config.bounded_keys:
             return beta_FBHS
         H = self.config.heads
-        before = k_FBSHD[..., H:, :].float().square().sum(-1).transpose(-1, -2)
+        before = k_FBHSD[:, :, H:].float().square().sum(-1)
         after = placed_FBHSD[:, :, H:].float().square().sum(-1)
         growth = (after / before.clamp(min=1e-12)).mean(-1, keepdim=True)
         return beta_FBHS / growth.clamp(min=1.0)

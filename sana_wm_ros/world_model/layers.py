@@ -37,17 +37,22 @@ class ShortConv(nn.Module):
             self.weight[..., -1] = 1.0
 
 
-def short_conv(x_FBSC: Tensor, tail_EBSC: Tensor, weight_CE: Tensor, segment: Segment) -> Tensor:
+def short_conv(x_FBSC: Tensor, tail_EBSC: Tensor | None, weight_CE: Tensor, segment: Segment) -> Tensor:
     """Two-sided convolution over time: the past across chunks through the tail, the future inside chunks.
 
     y_t = sum_j w_j x_{t-E+j} + the mirrored sum over later frames of the chunk, the present tap once
-    (arXiv 2605.15178; the taps of E = 3 earlier and later frames share weights).
+    (arXiv 2605.15178; the taps of E = 3 earlier and later frames share weights). Without a tail the past,
+    too, ends with the chunk.
     """
-    frames, earlier = x_FBSC.shape[0], tail_EBSC.shape[0]
+    frames, earlier = x_FBSC.shape[0], weight_CE.shape[1] - 1
     taps = weight_CE.t()
     out = x_FBSC * taps[earlier]
     for back in range(1, earlier + 1):
         tap = taps[earlier - back]
+        if tail_EBSC is None:
+            if back < max(segment.chunk_lengths):
+                out[back:].addcmul_(x_FBSC[:-back], segment.inside(back)[:-back] * tap)
+            continue
         if back < frames:
             out[back:].addcmul_(x_FBSC[:-back], tap)
         first = min(back, frames)
@@ -158,6 +163,20 @@ def placed(
     return _Placed.apply(x_FBSHD.float(), matrix_NEE, rope, segment.rope_camera, order)
 
 
+def renormed(placed: Tensor, x_FBSHD: Tensor, order: tuple[int, ...], eps: float = 1e-6) -> Tensor:
+    """Camera heads of ``placed`` shrunk where UCPE made them longer than they were in ``x_FBSHD``.
+
+    Per token and head by min(1, sqrt(mean x^2 + eps) / sqrt(mean placed^2 + eps)), as diffusers does.
+    """
+    H = x_FBSHD.shape[3] // 2
+    as_x = placed.permute([order.index(axis) for axis in range(5)])
+    main, camera = as_x[..., :H, :], as_x[..., H:, :]
+    before = x_FBSHD[..., H:, :].float().square().mean(-1, keepdim=True) + eps
+    after = camera.square().mean(-1, keepdim=True) + eps
+    shrink = (before / after).sqrt().clamp(max=1.0)
+    return torch.cat([main, camera * shrink], 3).permute(order)
+
+
 class _Unplaced(torch.autograd.Function):
     """The way back of ``_Placed`` for attention's outputs, split into branches."""
 
@@ -196,4 +215,4 @@ def unplaced(x_FBSHD: Tensor, factor_FBSH1: Tensor | None, segment: Segment) -> 
 
     Main heads are multiplied by ``factor_FBSH1`` if there is one; camera heads return to their rays.
     """
-    return _Unplaced.apply(x_FBSHD, factor_FBSH1, segment.out_NEE, segment.rope_camera)
+    return _Unplaced.apply(x_FBSHD.float(), factor_FBSH1, segment.out_NEE, segment.rope_camera)

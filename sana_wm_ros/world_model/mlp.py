@@ -54,11 +54,16 @@ class GatedConvMLP(nn.Module):
         """z plus its three taps in time, as matrix products that add to each other's output."""
         before, now, after = self.t_conv.weight[..., 0].unbind(-1)
         width = z_FBSC.shape[-1]
-        out = z_FBSC @ (now.t() + torch.eye(width, device=now.device, dtype=now.dtype))
+        if now.dtype == torch.float32:
+            out = z_FBSC @ (now.t() + torch.eye(width, device=now.device, dtype=now.dtype))
+        else:
+            # Beside a 1 the small weights of the diagonal would drown in half precision.
+            rows = z_FBSC.flatten(0, -2)
+            out = torch.addmm(rows, rows, now.t()).view_as(z_FBSC)
         out[:1].view(-1, width).addmm_(tail_1BSC.reshape(-1, width), before.t())
         if len(z_FBSC) > 1:
             out[1:].view(-1, width).addmm_(z_FBSC[:-1].reshape(-1, width), before.t())
             if max(segment.chunk_lengths) > 1:
-                later = z_FBSC[1:] * segment.inside(1)[:-1]
+                later = z_FBSC[1:] * segment.inside(1)[:-1].to(z_FBSC.dtype)
                 out[:-1].view(-1, width).addmm_(later.view(-1, width), after.t())
         return out

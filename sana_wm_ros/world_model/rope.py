@@ -11,6 +11,8 @@ from torch import Tensor
 from sana_wm_ros.world_model.config import TransformerConfig
 
 THETA = 10_000.0
+# Positions: radians per model unit of the fastest pair, each further one of its axis this much slower.
+FASTEST, SLOWER = 10.0, 4.0
 
 
 def axis_widths(width: int) -> tuple[int, int, int]:
@@ -21,7 +23,7 @@ def axis_widths(width: int) -> tuple[int, int, int]:
 
 def _angles(position: Tensor, axis_width: int, pairs: int) -> Tensor:
     frequency = THETA ** (-torch.arange(pairs, device=position.device, dtype=torch.float64) * 2 / axis_width)
-    return position.double()[:, None] * frequency
+    return position.double()[..., None] * frequency
 
 
 def rotary_tables(
@@ -49,3 +51,38 @@ def rotary_tables(
     t, v, u = (part // 2 for part in widths)
     tc, vc, uc = (part // 2 for part in axis_widths(width // 2))
     return table((t, v, u)), table((tc, vc, uc))
+
+
+def time_turns(config: TransformerConfig, frames: Tensor) -> Tensor:
+    """Factors that move keys and values by ``frames`` in time, (..., 2, 2, D/2): of [keys, values] of [main, camera].
+
+    Rows and columns stay where they are, and values of main heads have no place at all.
+    """
+    width = config.head_width
+    time, camera_time = axis_widths(width)[0], axis_widths(width // 2)[0]
+    angle = torch.zeros(*frames.shape, 2, 2, width // 2, device=frames.device, dtype=torch.float64)
+    turned = _angles(frames, time, time // 2)
+    angle[..., 0, 0, : time // 2] = turned
+    # The first half of a camera head moves with the camera instead.
+    pairs = slice(width // 4, width // 4 + camera_time // 2)
+    angle[..., 1, pairs] = turned[..., None, : camera_time // 2]
+    return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
+
+
+def position_turns(config: TransformerConfig, position_3: Tensor) -> Tensor:
+    """Rotations (..., D/2, D/2) of row vectors that say where a frame was seen from, in metres.
+
+    For camera heads with rotary translation: pairs of channels turn with x, z and y (right, ahead, down
+    at the anchor) at several rates. Two positions meet as their difference only.
+    """
+    pairs = config.head_width // 4
+    counts = [(pairs + 2 - axis) // 3 for axis in range(3)]
+    units = position_3.double()[..., [0, 2, 1]] * config.position_scale
+    rates = [FASTEST * SLOWER ** -torch.arange(n, device=units.device, dtype=torch.float64) for n in counts]
+    angle = torch.cat([units[..., i : i + 1] * rate for i, rate in enumerate(rates)], -1)
+    cosine, sine = angle.cos().float(), angle.sin().float()
+    turn = torch.stack([torch.stack([cosine, sine], -1), torch.stack([-sine, cosine], -1)], -2)
+    out = turn.new_zeros(*turn.shape[:-3], pairs, 2, pairs, 2)
+    index = torch.arange(pairs, device=turn.device)
+    out[..., index, :, index, :] = turn.movedim(-3, 0)
+    return out.flatten(-4, -3).flatten(-2)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
-from sana_wm_ros.world_model.camera import CameraTrack, camera_tables
+from sana_wm_ros.world_model.camera import Camera
 from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.rope import rotary_tables
+from sana_wm_ros.world_model.keyframes import Recall
+from sana_wm_ros.world_model.rope import position_turns, rotary_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,56 +19,101 @@ class Segment:
     """Chunks, positions and camera of F latent frames (letters as in ``camera`` and ``rope``).
 
     rope: factors of the main heads, (F, 1, S, 1, D/2). rope_camera: (F, 1, S, 1, D/4).
-    query_NEE, key_NEE, out_NEE: right factors of row vectors for the camera half of a
-        head, N = F B S rows, E = D/2 channels: the token's 4 x 4 matrix once per
-        group of four.
+    query_FBS44, key_FBS44: right factors of row vectors, for each group of four channels in the camera
+        half of a head. What queries turn by, outputs turn back by, transposed.
+    groups: groups of four in that half.
+    place_FB1EE: rotations of that half by the camera's place, which follow the factors; None where those say it.
+    recall: which keyframes each chunk looks up; None without keyframe memory.
     """
 
     first_frame: int
     chunk_lengths: tuple[int, ...]
     rope: Tensor
     rope_camera: Tensor
-    query_NEE: Tensor
-    key_NEE: Tensor
-    out_NEE: Tensor
+    query_FBS44: Tensor
+    key_FBS44: Tensor
+    groups: int
     plucker_FBSP: Tensor
+    recall: Recall | None = None
+    place_FB1EE: Tensor | None = None
 
     @property
     def frames(self) -> int:
         """Latent frames in the segment."""
         return sum(self.chunk_lengths)
 
+    @cached_property
+    def query_NEE(self) -> Tensor:
+        """The queries' factors for all groups of a token at once, N = F B S rows, E = D/2 channels."""
+        return self._factors(self.query_FBS44)
+
+    @cached_property
+    def key_NEE(self) -> Tensor:
+        """The same of keys and values."""
+        return self._factors(self.key_FBS44)
+
+    @cached_property
+    def out_NEE(self) -> Tensor:
+        """The same of attention's outputs: back from where queries are."""
+        return self.query_NEE.mT.contiguous()
+
+    def _factors(self, matrix_FBS44: Tensor) -> Tensor:
+        factors = grouped(matrix_FBS44, self.groups)
+        return (factors if self.place_FB1EE is None else factors @ self.place_FB1EE).flatten(0, 2)
+
+    @cached_property
+    def rope_pairs(self) -> tuple[Tensor, Tensor]:
+        """Rotary factors of main and of camera heads as real numbers, (F S, pairs, 2)."""
+        main, camera = (torch.view_as_real(table).flatten(0, 3) for table in (self.rope, self.rope_camera))
+        return main.contiguous(), camera.contiguous()
+
     def inside(self, ahead: int) -> Tensor:
         """1 where the frame ``ahead`` later lies in the same chunk, else 0; (F, 1, 1, 1)."""
-        rows = [float(i + ahead < length) for length in self.chunk_lengths for i in range(length)]
-        return torch.tensor(rows, device=self.rope.device)[:, None, None, None]
+        return _inside(self.chunk_lengths, ahead, self.rope.device)
+
+
+@lru_cache(maxsize=256)
+def _inside(chunk_lengths: tuple[int, ...], ahead: int, device: torch.device) -> Tensor:
+    # Kept: a copy to a GPU in every block of every pass would wait for it each time.
+    rows = [float(i + ahead < length) for length in chunk_lengths for i in range(length)]
+    with torch.inference_mode(False):  # kept tensors serve training as well
+        return torch.tensor(rows, device=device)[:, None, None, None]
+
+
+def grouped(matrix_44: Tensor, groups: int) -> Tensor:
+    """A 4 x 4 matrix once per group of four channels, (..., E, E).
+
+    One such product per token beats several 4 x 4 ones by far: tiny ones never reach the BLAS.
+    """
+    identity = torch.eye(groups, device=matrix_44.device)
+    return torch.einsum("gh,...ij->...gihj", identity, matrix_44).flatten(-4, -3).flatten(-2)
 
 
 def make_segment(
-    config: TransformerConfig, track: CameraTrack, first_frame: int, chunk_lengths: tuple[int, ...]
+    config: TransformerConfig,
+    camera: Camera,
+    first_frame: int,
+    chunk_lengths: tuple[int, ...],
+    recall: Recall | None = None,
 ) -> Segment:
-    """Tables for the blocks from a camera track and the way its frames fall into chunks."""
-    frames = track.poses_BF44.shape[1]
+    """Tables for the blocks from a camera's way and the way its frames fall into chunks."""
+    frames = camera.frames
     if sum(chunk_lengths) != frames or min(chunk_lengths, default=0) < 1:
         raise ValueError(f"chunk lengths {chunk_lengths} do not add up to {frames} frames, each at least 1")
-    device = track.poses_BF44.device
-    tables = camera_tables(track, config)
-
-    def grouped(matrix_FBS44: Tensor) -> Tensor:
-        # One 16 x 16 product per token beats four 4 x 4 ones by far: tiny ones never reach the BLAS.
-        groups = torch.eye(config.head_width // 8, device=device)
-        return (
-            torch.einsum("gh,fbsij->fbsgihj", groups, matrix_FBS44).flatten(-4, -3).flatten(-2).flatten(0, 2)
-        )
-
-    main, camera = rotary_tables(config, first_frame, frames, device)
+    tables = camera.tables(config)
+    rope_main, rope_camera = rotary_tables(config, first_frame, frames, tables.ray_FBS44.device)
+    place = None
+    if tables.place_FB3 is not None:
+        place = position_turns(config, tables.place_FB3)[:, :, None]
     return Segment(
         first_frame=first_frame,
         chunk_lengths=chunk_lengths,
-        rope=main[:, None, :, None],
-        rope_camera=camera[:, None, :, None],
-        query_NEE=grouped(tables.ray_FBS44),
-        key_NEE=grouped(tables.ray_inverse_FBS44.transpose(-1, -2)),
-        out_NEE=grouped(tables.ray_FBS44.transpose(-1, -2)),
+        rope=rope_main[:, None, :, None],
+        rope_camera=rope_camera[:, None, :, None],
+        query_FBS44=tables.ray_FBS44.float(),
+        key_FBS44=tables.ray_inverse_FBS44.float().transpose(-1, -2),
+        groups=config.head_width // 8,
         plucker_FBSP=tables.plucker_FBSP,
+        recall=recall,
+        place_FB1EE=place,
     )

@@ -1,7 +1,7 @@
 """What a stretch of latent frames leaves behind: tensors of constant size per block, shared until changed.
 
 Dimension letters: B batch, H heads (main, then camera), R value and D key width, W window frames,
-S tokens, C channels, E number of raw inputs a short convolution looks back.
+K keyframes, S tokens, C channels, E number of raw inputs a short convolution looks back.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from sana_wm_ros.world_model.keyframes import Keyframes
 
 Change = Callable[[Tensor, int], Tensor]
 
@@ -35,12 +37,16 @@ class DeltaState:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowState:
-    """Of a softmax block: keys and values of the sink and the last frames, which ``frames`` numbers."""
+    """Of a softmax block: keys and values of the sink and the last frames, which ``frames`` numbers.
+
+    bank_BK2HSD: keys and values of the keyframes, turned as their frame wrote them; None without any.
+    """
 
     frames: tuple[int, ...]
     keys_BHWSD: Tensor
     values_BHWSD: Tensor
     mlp_tail_1BSC: Tensor
+    bank_BK2HSD: Tensor | None = None
 
     def changed(self, change: Change) -> WindowState:
         """The same with ``change(tensor, its batch axis)`` applied to every tensor."""
@@ -49,15 +55,20 @@ class WindowState:
             keys_BHWSD=change(self.keys_BHWSD, 0),
             values_BHWSD=change(self.values_BHWSD, 0),
             mlp_tail_1BSC=change(self.mlp_tail_1BSC, 1),
+            bank_BK2HSD=None if self.bank_BK2HSD is None else change(self.bank_BK2HSD, 0),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelState:
-    """Of the whole model; ``next_frame`` numbers the latent frame that comes next. Never written to."""
+    """Of the whole model; ``next_frame`` numbers the latent frame that comes next. Never written to.
+
+    keyframes: where the frames in the blocks' banks were seen; None without keyframe memory.
+    """
 
     next_frame: int
     blocks: tuple[DeltaState | WindowState, ...]
+    keyframes: Keyframes | None = None
 
     def expand(self, batch: int) -> ModelState:
         """One row shared by ``batch`` rows, without copies."""
@@ -70,8 +81,16 @@ class ModelState:
         return self._changed(change)
 
     def select(self, index_N: Tensor) -> ModelState:
-        """Some rows, in the order given."""
-        return self._changed(lambda tensor, axis: tensor.index_select(axis, index_N))
+        """Some rows, in the order given; what all rows share stays shared."""
+
+        def change(tensor: Tensor, axis: int) -> Tensor:
+            if tensor.stride(axis) == 0:
+                return tensor.narrow(axis, 0, 1).expand(
+                    *tensor.shape[:axis], len(index_N), *tensor.shape[axis + 1 :]
+                )
+            return tensor.index_select(axis, index_N)
+
+        return self._changed(change)
 
     def detach(self) -> ModelState:
         """The same values without their history, as truncated training and imagining need."""
@@ -91,4 +110,8 @@ class ModelState:
         return total
 
     def _changed(self, change: Change) -> ModelState:
-        return ModelState(next_frame=self.next_frame, blocks=tuple(b.changed(change) for b in self.blocks))
+        return ModelState(
+            next_frame=self.next_frame,
+            blocks=tuple(block.changed(change) for block in self.blocks),
+            keyframes=None if self.keyframes is None else self.keyframes.changed(change),
+        )

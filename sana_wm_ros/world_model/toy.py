@@ -12,13 +12,19 @@ from torch import Tensor
 
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 from sana_wm_ros.world_model.camera import CameraTrack, latent_intrinsics
-from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.config import SANA_WM_STREAMING, TransformerConfig
 from sana_wm_ros.world_model.heads import Heads, HeadsConfig
 from sana_wm_ros.world_model.model import NavigationModel
 from sana_wm_ros.world_model.protocol import Intrinsics
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 TINY = TransformerConfig(width=32, depth=4, heads=2, head_width=16, latent_channels=5, window_frames=5)
+
+# The streaming form of the published weights, small: everything but its sizes as published.
+TINY_SANA_WM = dataclasses.replace(
+    SANA_WM_STREAMING, width=48, heads=2, head_width=24, depth=4, latent_height=2, latent_width=3,
+    latent_channels=6, text_width=10,
+)  # fmt: skip
 
 
 def enliven(module: torch.nn.Module, seed: int = 0) -> None:

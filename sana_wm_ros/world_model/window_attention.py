@@ -1,54 +1,79 @@
 """Exact attention over the last frames and the first: the short, sharp half of the memory.
 
 A frame sees its own chunk, the ``window_frames`` before the chunk and the sink frames, whose keys and
-values the state keeps. Long segments go block by block of queries, so nothing is ever F x F.
+values the state keeps; with keyframe memory also the few past frames that were looked up for its chunk.
+Long segments go block by block of queries, so nothing is ever F x F.
 Dimension letters: F latent frames, B batch, S tokens, H heads (main, then camera), D head width,
 W frames of keys.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from sana_wm_ros.world_model.attention import TwoBranchAttention
-from sana_wm_ros.world_model.layers import ATTENTION_ORDER, placed, rms_normalised
+from sana_wm_ros.world_model.keyframes import Recall
+from sana_wm_ros.world_model.layers import ATTENTION_ORDER
 from sana_wm_ros.world_model.segment import Segment
 from sana_wm_ros.world_model.state import WindowState
 
-# Frames of queries per call: more waste keys that the mask hides, fewer waste calls.
+# Frames of queries per call: more waste keys that the mask hides, fewer waste calls. Chunks that look up
+# keyframes go one by one, because each has others.
 QUERY_FRAMES = 8
 
 
 class WindowAttention(TwoBranchAttention):
     """One softmax block, main and camera branch in one call (they share nothing but the mask)."""
 
-    def empty(self, batch: int) -> tuple[tuple[int, ...], Tensor, Tensor]:
-        """Frame numbers, keys and values before the first frame."""
-        shape = (batch, 2 * self.config.heads, 0, self.config.tokens, self.config.head_width)
-        return (), self.proj.weight.new_zeros(shape), self.proj.weight.new_zeros(shape)
+    def empty(self, batch: int, mlp_tail_1BSC: Tensor) -> WindowState:
+        """The state before the first frame."""
+        config, new = self.config, self.proj.weight.new_zeros
+        rest = (config.tokens, config.head_width)
+        window = new(batch, 2 * config.heads, 0, *rest, dtype=self.dtype)
+        return WindowState(
+            frames=(),
+            keys_BHWSD=window,
+            values_BHWSD=window,
+            mlp_tail_1BSC=mlp_tail_1BSC,
+            bank_BK2HSD=new(batch, config.keyframes, 2, 2 * config.heads, *rest, dtype=self.dtype)
+            if config.keyframes
+            else None,
+        )
 
-    def forward(
-        self, x_FBSC: Tensor, segment: Segment, state: WindowState
-    ) -> tuple[Tensor, tuple[tuple[int, ...], Tensor, Tensor]]:
-        """Attend; returns the block's output and the frames, keys and values to keep."""
-        F, C = x_FBSC.shape[0], x_FBSC.shape[3]
+    @property
+    def dtype(self) -> torch.dtype:
+        """What queries, keys and values are rounded to."""
+        return torch.bfloat16 if self.config.softmax_bf16 else self.proj.weight.dtype
+
+    def forward(self, x_FBSC: Tensor, segment: Segment, state: WindowState) -> tuple[Tensor, WindowState]:
+        """Attend; returns the block's output and the state with the frames to keep."""
+        F = x_FBSC.shape[0]
         q, k, v, gate = self.project(x_FBSC)
         query_weight, key_weight = self.norm_weights()
-        q = self.split_heads(rms_normalised(q.unflatten(-1, (2, C)), query_weight, relu=False).flatten(-2))
-        k = self.split_heads(rms_normalised(k.unflatten(-1, (2, C)), key_weight, relu=False).flatten(-2))
-        q = placed(q, segment.query_NEE, segment, ATTENTION_ORDER, turn_main=True)
-        k = placed(k, segment.key_NEE, segment, ATTENTION_ORDER, turn_main=True)
-        v = placed(self.split_heads(v), segment.key_NEE, segment, ATTENTION_ORDER, turn_main=False)
-        keys, values = torch.cat([state.keys_BHWSD, k], 2), torch.cat([state.values_BHWSD, v], 2)
+        q, _ = self.queries(q, query_weight, segment, ATTENTION_ORDER)
+        k, _ = self.keys(k, key_weight, segment, ATTENTION_ORDER)
+        v = self.values(v, segment, ATTENTION_ORDER)
+        q, k, v = q.to(self.dtype), k.to(self.dtype), v.to(self.dtype)
+        if not self.config.causal_softmax:
+            out = self.softmax(q.flatten(2, 3), k.flatten(2, 3), v.flatten(2, 3), None).view_as(q)
+            return self.finish(out.permute(2, 0, 3, 1, 4), None, gate, segment), state
+        # Frame by frame: the gradient of a slice is as large as what it was cut from, for every chunk.
+        keys = (*state.keys_BHWSD.unbind(2), *k.unbind(2))
+        values = (*state.values_BHWSD.unbind(2), *v.unbind(2))
         numbers = (*state.frames, *range(segment.first_frame, segment.first_frame + F))
+        recalled, bank = _recalled(state.bank_BK2HSD, k, v, segment.recall)
 
-        out = torch.cat(self.attend(q, keys, values, numbers, segment), 2)
+        out = torch.cat(self.attend(q, keys, values, numbers, segment, recalled), 2)
         kept = self.kept(numbers, segment.first_frame + F)
-        return self.finish(out.permute(2, 0, 3, 1, 4), None, gate, segment), (
-            tuple(numbers[i] for i in kept),
-            _take(keys, kept),
-            _take(values, kept),
+        return self.finish(out.permute(2, 0, 3, 1, 4), None, gate, segment), replace(
+            state,
+            frames=tuple(numbers[i] for i in kept),
+            keys_BHWSD=torch.stack([keys[i] for i in kept], 2),
+            values_BHWSD=torch.stack([values[i] for i in kept], 2),
+            bank_BK2HSD=bank,
         )
 
     def kept(self, numbers: tuple[int, ...], next_frame: int) -> list[int]:
@@ -57,27 +82,56 @@ class WindowAttention(TwoBranchAttention):
         return [i for i, n in enumerate(numbers) if (n < sink or n >= next_frame - window) and n < next_frame]
 
     def attend(
-        self, q: Tensor, keys: Tensor, values: Tensor, numbers: tuple[int, ...], segment: Segment
+        self,
+        q: Tensor,
+        keys: tuple[Tensor, ...],
+        values: tuple[Tensor, ...],
+        numbers: tuple[int, ...],
+        segment: Segment,
+        recalled: tuple[Tensor, ...],
     ) -> list[Tensor]:
-        """Outputs (B, H, frames, S, D) of one block of query frames after the other."""
-        B, H, F, S, D = q.shape
-        offset = len(numbers) - F
+        """Outputs (B, H, frames, S, D) of one block of query frames after the other.
+
+        keys, values: (B, H, S, D) of every frame, which ``numbers`` numbers. recalled: keys and values
+        (B, R, 2, H, S, D) for each chunk, or nothing.
+        """
+        S, offset = q.shape[3], len(numbers) - q.shape[2]
+        blocks = _query_blocks(segment.chunk_lengths, 1 if recalled else QUERY_FRAMES)
         outs, start = [], 0
-        for chunks in _query_blocks(segment.chunk_lengths):
+        for index, (chunks, q_block) in enumerate(
+            zip(blocks, q.split([sum(b) for b in blocks], 2), strict=True)
+        ):
             stop = start + sum(chunks)
-            columns = self.kept(numbers, segment.first_frame + start) + list(
-                range(offset + start, offset + stop)
-            )
-            mask = self.mask(chunks, segment.first_frame + start, [numbers[i] for i in columns], S, q.device)
-            out = nn.functional.scaled_dot_product_attention(
-                q[:, :, start:stop].flatten(2, 3),
-                _take(keys, columns).flatten(2, 3),
-                _take(values, columns).flatten(2, 3),
-                attn_mask=mask,
-            )
+            first = segment.first_frame + start
+            columns = [*self.kept(numbers, first), *range(offset + start, offset + stop)]
+            k, v = [keys[i] for i in columns], [values[i] for i in columns]
+            mask = self.mask(chunks, first, [numbers[i] for i in columns], S, q.device)
+            if segment.recall is not None:
+                more_k, more_v = recalled[index].unbind(2)
+                k, v = [*k, *more_k.unbind(1)], [*v, *more_v.unbind(1)]
+                mask = segment.recall.mask(index, len(columns), S)
+            out = self.softmax(q_block.flatten(2, 3), torch.cat(k, 2), torch.cat(v, 2), mask)
             outs.append(out.unflatten(2, (stop - start, S)))
             start = stop
         return outs
+
+    def softmax(self, q_BHND: Tensor, k_BHND: Tensor, v_BHND: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention of both branches, in one call where they share the scale of their scores."""
+        attention = nn.functional.scaled_dot_product_attention
+        main, camera = self.scales()
+        if main == camera:
+            return attention(q_BHND, k_BHND, v_BHND, attn_mask=mask, scale=main)
+        (q, q_camera), (k, k_camera), (v, v_camera) = (x.chunk(2, 1) for x in (q_BHND, k_BHND, v_BHND))
+        out = attention(q, k, v, attn_mask=mask, scale=main)
+        return torch.cat([out, attention(q_camera, k_camera, v_camera, attn_mask=mask, scale=camera)], 1)
+
+    def scales(self) -> tuple[float, float]:
+        """What multiplies the scores of the main and of the camera branch."""
+        width = self.config.head_width
+        padded = width if width in (32, 64, 128, 256) else 128 if width <= 128 else 256
+        camera = width if self.config.softmax_scale == "head" else padded
+        main = padded if self.config.softmax_scale == "padded" else width
+        return main**-0.5, camera**-0.5
 
     def mask(
         self, chunks: tuple[int, ...], first: int, seen: list[int], tokens: int, device: torch.device
@@ -95,23 +149,38 @@ class WindowAttention(TwoBranchAttention):
         return allowed.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
 
 
-def _take(x_BHWSD: Tensor, columns: list[int]) -> Tensor:
-    """Some frames of keys or values; a plain slice where they are consecutive."""
-    if not columns:
-        return x_BHWSD[:, :, :0]
-    first, last = columns[0], columns[-1]
-    if last - first + 1 == len(columns):
-        return x_BHWSD[:, :, first : last + 1]
-    split = next(i for i in range(1, len(columns)) if columns[i] != columns[i - 1] + 1)
-    return torch.cat([_take(x_BHWSD, columns[:split]), _take(x_BHWSD, columns[split:])], 2)
+def _recalled(
+    bank_BK2HSD: Tensor | None, k_BHFSD: Tensor, v_BHFSD: Tensor, recall: Recall | None
+) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """Keys and values (B, R, 2, H, S, D) that each chunk looks up, at their time; and the next bank."""
+    if bank_BK2HSD is None or recall is None:
+        return (), bank_BK2HSD
+    entries = bank_BK2HSD
+    if recall.kept_BK is not None:
+        own = torch.stack([k_BHFSD, v_BHFSD], 1).permute(0, 3, 1, 2, 4, 5)
+        entries = torch.cat([bank_BK2HSD, own], 1)
+    found = _rows(entries, recall.reads_BCR.flatten(1)).unflatten(1, recall.reads_BCR.shape[1:])
+    # Split into branches and complex pairs, which the factors turn.
+    pairs = torch.view_as_complex(found.float().unflatten(-1, (-1, 2)).unflatten(4, (2, -1)))
+    turned = torch.view_as_real(pairs * recall.turns_BCR22P[..., None, None, :]).flatten(-2).flatten(4, 5)
+    turned = turned.to(bank_BK2HSD.dtype)
+    return turned.unbind(1), bank_BK2HSD if recall.kept_BK is None else _rows(entries, recall.kept_BK)
 
 
-def _query_blocks(chunk_lengths: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Group consecutive chunks into blocks of at most ``QUERY_FRAMES`` frames."""
+def _rows(entries_BE: Tensor, index_BI: Tensor) -> Tensor:
+    """Entries of each row of the batch, in the order given; forks that share a row do not copy it."""
+    if entries_BE.stride(0) == 0:
+        return entries_BE[0].index_select(0, index_BI.flatten()).unflatten(0, index_BI.shape)
+    row = torch.arange(len(index_BI), device=index_BI.device)[:, None]
+    return entries_BE[row, index_BI]
+
+
+def _query_blocks(chunk_lengths: tuple[int, ...], most: int) -> list[tuple[int, ...]]:
+    """Group consecutive chunks into blocks of at most ``most`` frames, or of one chunk."""
     blocks: list[tuple[int, ...]] = []
     current: tuple[int, ...] = ()
     for length in chunk_lengths:
-        if current and sum(current) + length > QUERY_FRAMES:
+        if current and sum(current) + length > most:
             blocks.append(current)
             current = ()
         current = (*current, length)

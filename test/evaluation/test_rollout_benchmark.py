@@ -17,10 +17,10 @@ class _Stopwatch:
         self.now, self.calls = 0.0, 0
 
     def __call__(self):
-        # called before and after: 60 s (120 frames) and 15 s (30 frames) in turns
+        # called before and after: 60 s (120 frames), 15 s (30 frames) and 8 s (16 frames) in turns
         if self.calls % 2:
-            frames = (120, 30)[self.calls // 2 % 2]
-            self.now += frames * (10 if self.calls < 4 else 1)
+            frames = (120, 30, 16)[self.calls // 2 % 3]
+            self.now += frames * (10 if self.calls < 6 else 1)
         self.calls += 1
         return self.now
 
@@ -30,6 +30,7 @@ def test_the_warm_up_is_left_out_and_the_ratio_is_of_medians():
     assert results["all_60_s"] == [120.0] * 3
     assert results["all_15_s"] == [30.0] * 3
     assert results["cost_ratio"] == 4.0
+    assert results["replan_hz"] == 1 / 16
     assert results["candidate_seconds_per_second"] == 0.5
 
 

@@ -74,6 +74,7 @@ def test_without_a_path_it_names_the_versions_and_the_middleware() -> None:
     assert "torch" in text
     assert "rmw_" in text
     assert "cores" in text
+    assert "chunk (cpu: batched matrix products" in text or "triton (" in text
 
 
 def test_of_a_bag_it_gives_topics_counts_rates_and_what_the_planner_would_use(bag: Path) -> None:
@@ -123,3 +124,18 @@ def test_a_folder_that_is_neither_model_nor_bag_is_refused(tmp_path: Path) -> No
     result = CliRunner().invoke(app, ["info", str(tmp_path)])
     assert result.exit_code == 2
     assert str(tmp_path) in result.stderr
+
+
+def test_a_published_file_is_recognised_by_its_tensors(tmp_path: Path) -> None:
+    names = ("t_embedder.mlp.0.weight", "x_embedder.proj.weight", "pos_embed")
+    save_file({name: np.zeros((1, 2), np.float32) for name in names}, tmp_path / "sana_wm.safetensors")
+    shown = info(str(tmp_path / "sana_wm.safetensors"))
+    assert "nvidia: one file with NVIDIA's own names" in shown
+    assert "no: 872 tensors differ" in shown
+    assert "missing x_embedder.proj.bias (2240,)" in shown
+
+
+def test_a_file_of_something_else_is_an_error(tmp_path: Path) -> None:
+    save_file({"lm_head.weight": np.zeros(2, np.float32)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="none of the layouts"):
+        info(str(tmp_path / "model.safetensors"))

@@ -30,7 +30,7 @@ twist = arrays(np.float64, (3,), elements=st.floats(-5, 5))
 @settings(max_examples=150, deadline=None)
 def test_no_wish_and_no_start_breaks_a_limit(robot, start, wanted):
     twists, poses = mm.roll_out(
-        robot, np.zeros(3), start, lambda k, p, t: wanted[:, k], size=2, frames=6, period_s=0.5
+        robot, np.zeros(3), start, lambda k, p, t: wanted[:, k].T, size=2, frames=6, period_s=0.5
     )
     for n in range(2):
         assert mm.violation(robot, twists[n], start, 0.5) is None
@@ -50,7 +50,7 @@ def test_a_car_never_turns_in_place():
         robot,
         np.zeros(3),
         np.zeros(3),
-        lambda k, p, t: np.array([[0.0, 0.0, 1.0]]),
+        lambda k, p, t: np.array([[0.0], [0.0], [1.0]]),
         size=1,
         frames=10,
         period_s=0.5,
@@ -70,7 +70,7 @@ def test_speeding_up_by_hand():
         Robot(),
         np.zeros(3),
         np.zeros(3),
-        lambda k, p, t: np.array([[9.0, 9.0, 9.0]]),
+        lambda k, p, t: np.full((3, 1), 9.0),
         size=1,
         frames=2,
         period_s=0.5,

@@ -8,11 +8,12 @@ import torch
 
 from sana_wm_ros.geometry import camera
 from sana_wm_ros.planning.optimizer import HalvingSettings, search
+from sana_wm_ros.planning.pace import Pace
 from sana_wm_ros.planning.proposals import ProposalSettings, propose
 from sana_wm_ros.planning.types import Goal, Robot
 
 
-def run(kit, world, *, deadline_s=1e9, count=8, score=None, **settings):
+def run(kit, world, *, deadline_s=1e9, count=8, score=None, pace=None, **settings):
     clock = world.clock or kit.FakeClock()
     candidates = propose(
         Robot(), kit.state(), Goal(x_m=5, y_m=0), ProposalSettings(count=count), np.random.default_rng(0)
@@ -27,6 +28,7 @@ def run(kit, world, *, deadline_s=1e9, count=8, score=None, **settings):
         HalvingSettings(**settings),
         deadline_s=clock.now + deadline_s,
         clock=clock,
+        pace=pace,
     )
 
 
@@ -74,12 +76,31 @@ def test_the_deadline_is_honoured_and_what_was_reached_is_scored(kit):
     assert found.imagine_s == pytest.approx(clock.now - begin)
 
 
-def test_a_deadline_inside_the_first_round_scores_all_at_a_shorter_horizon(kit):
+def test_a_machine_too_slow_for_the_rounds_halves_earlier(kit):
+    # All to 8 s alone would take 8 x 16 x 10 ms = 1.28 s of the 0.8 s; to 2 s they take 0.32 s.
     world = kit.DiscWorld(clock=kit.FakeClock(), seconds_per_frame=0.01)
     found = run(kit, world, deadline_s=0.8)
+    assert [(one.horizon_s, len(one.index_N)) for one in found.rounds[:3]] == [(2.0, 8), (4.0, 4), (8.0, 2)]
+    assert world.clock.now - 100.0 <= 0.8
+
+
+def test_a_deadline_inside_the_first_round_scores_all_at_a_shorter_horizon(kit):
+    world = kit.DiscWorld(clock=kit.FakeClock(), seconds_per_frame=0.01)
+    found = run(kit, world, deadline_s=0.8, least_s=8.0)
     assert [(one.horizon_s, len(one.index_N)) for one in found.rounds] == [(4.0, 8)]
     # 0.08 s per frame: one chunk to measure, a whole piece, then there was time for one more chunk only.
     assert world.calls == [(8, 2), (8, 4), (8, 2)]
+
+
+def test_a_pace_that_is_known_chooses_the_rounds_again_each_time(kit):
+    # 5 ms per candidate and frame; all rounds take 368 of these, 1.84 s. As long as only the pace of all eight
+    # is known, the smaller batches are taken to need as long, 4.8 s.
+    clock = kit.FakeClock()
+    world, pace = kit.DiscWorld(clock=clock, seconds_per_frame=0.005), Pace()
+    first = run(kit, world, deadline_s=2.5, pace=pace)
+    second = run(kit, world, deadline_s=2.5, pace=pace)
+    assert first.rounds[0].horizon_s == 2.0 and second.rounds[0].horizon_s == 8.0 and second.complete
+    assert pace.frame_s(8) == pytest.approx(0.04) and pace.frame_s(2) == pytest.approx(0.01)
 
 
 def test_one_chunk_is_always_imagined(kit):

@@ -9,6 +9,7 @@ from sana_wm_ros.planning.critic_manager import CriticManager
 from sana_wm_ros.planning.follower import Follower
 from sana_wm_ros.planning.planner import Planner, PlannerSettings
 from sana_wm_ros.planning.proposals import ProposalSettings
+from sana_wm_ros.planning.refinement import RefinementSettings
 from sana_wm_ros.planning.scan import Scan
 from sana_wm_ros.planning.types import Goal, Robot, RobotState
 
@@ -19,7 +20,10 @@ GOAL = Goal(x_m=4.0, y_m=0.0)
 
 
 def planner(world, clock=None, **settings):
-    options = dict(proposals=ProposalSettings(count=16, frames=80)) | settings
+    options = dict(
+        proposals=ProposalSettings(count=16, frames=80), refinement=RefinementSettings(generations=0)
+    )
+    options |= settings
     extra = {} if clock is None else {"clock": clock}
     return Planner(
         Robot(), world.T_base_camera, CriticManager.load(CRITICS), PlannerSettings(**options), **extra
@@ -100,9 +104,10 @@ def test_one_seed_gives_one_plan(kit):
 def test_it_keeps_its_deadline_and_says_how_far_it_got(kit):
     clock = kit.FakeClock()
     world = kit.DiscWorld(clock=clock, seconds_per_frame=0.002)
-    result = planner(world, clock).plan(world, kit.state(), GOAL, 0.8, np.random.default_rng(0))
+    result = planner(world, clock).plan(world, kit.state(), GOAL, 0.4, np.random.default_rng(0))
     assert result.deadline_met and result.plan is not None
     assert 8.0 <= result.horizon_s < 40.0
+    assert result.rounds[0] == (2.0, 16) and result.how_far.startswith("16 to 2 s, 8 to 4 s, ")
 
 
 def test_a_deadline_that_cannot_be_kept_is_said_so(kit):
@@ -136,7 +141,6 @@ def test_reasons_instead_of_plans(kit):
         np.random.default_rng(0),
     )
     for result, words in (
-        (ask(goal=None), "there is no goal"),
         (ask(goal=Goal(x_m=np.nan, y_m=0.0)), "the goal is not finite"),
         (ask(start=kit.state(x=np.nan)), "pose or velocity is not finite"),
         (ask(context=kit.DiscWorld(latent_frames=0)), "nothing was seen yet"),

@@ -13,11 +13,18 @@ from sana_wm_ros.geometry import se2
 from sana_wm_ros.planning.motion_models import violation
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation import dataset
-from sana_wm_ros.simulation.dataset import BadDataset, Totals, episode_path, record_dataset
+from sana_wm_ros.simulation.dataset import BadDataset, Totals, record_dataset
 from sana_wm_ros.simulation.drive import CommandSource, DriveConfig, draw_scene
 from sana_wm_ros.simulation.drivers import DRIVERS, MIX
 from sana_wm_ros.simulation.recorder import record_episode
-from sana_wm_ros.training.episodes import Episode, read_episode
+from sana_wm_ros.training.episodes import (
+    BadEpisode,
+    Episode,
+    WrongSplit,
+    episode_path,
+    read_episode,
+    write_episode,
+)
 
 SEED = 1_000_000
 PER_FRAME = "poses_T3 odom_T3 commands_T3 contact_T clearance_TK frames_THWC".split()
@@ -81,7 +88,9 @@ def test_robot_does_as_commanded_until_it_hits_something() -> None:
     drive = record_episode(SEED + 2, DriveConfig(seconds=20.0, driver="tour", open_loop=True))
     assert not drive.contact_T.any()
     ideal_T3 = se2.integrate(drive.poses_T3[0], drive.commands_T3[:-1], 0.125)
-    assert np.linalg.norm(ideal_T3[:, :2] - drive.poses_T3[1:, :2], axis=1).max() < 0.1
+    way = np.linalg.norm(np.diff(ideal_T3[:, :2], axis=0), axis=1).sum()
+    off_T = np.linalg.norm(ideal_T3[:, :2] - drive.poses_T3[1:, :2], axis=1)
+    assert way > 3.0 and off_T.max() < 0.1 + 0.03 * way  # latency and lag, and slip that adds up
 
 
 def test_a_car_gets_about_without_turning_in_place() -> None:
@@ -112,7 +121,8 @@ def test_odometry_drifts_but_not_far(drives: dict[str, Episode], name: str) -> N
     turned = np.abs(np.diff(np.unwrap(drive.poses_T3[:, 2]))).sum()
     off_T3 = se2.between(drive.poses_T3, drive.odom_T3)
     np.testing.assert_allclose(off_T3[0], 0.0, atol=1e-6)
-    assert 0.0 < np.linalg.norm(off_T3[-1, :2]) < 0.05 + 0.1 * way
+    assert np.abs(off_T3[-1]).sum() > 0.0
+    assert np.linalg.norm(off_T3[-1, :2]) < 0.05 + 0.1 * way
     assert abs(off_T3[-1, 2]) < 0.03 + 0.05 * (turned + way)
 
 
@@ -145,6 +155,52 @@ def test_card_says_what_the_folder_holds_and_guards_it(tmp_path: Path) -> None:
     assert card["hours"] == pytest.approx(18 / 8 / 3600, abs=1e-3)
     with pytest.raises(BadDataset, match="other|another folder"):
         record_dataset(tmp_path, first_seed=SEED, episodes=3, config=replace(config, seconds=2.0), workers=1)
+
+
+def test_a_shard_that_was_cut_off_is_left_out_and_then_recorded_again(tmp_path: Path) -> None:
+    config = DriveConfig(seconds=1.0)
+    record_dataset(tmp_path, first_seed=SEED, episodes=2, config=config, workers=1)
+    cut = episode_path(tmp_path, SEED)
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadEpisode, match=f"{cut.name}.*not a readable episode"):
+        read_episode(cut)
+    later = record_dataset(tmp_path, first_seed=SEED + 1, episodes=1, config=config, workers=1)
+    assert later.broken == [cut.name] and later.episodes == 1
+    totals = record_dataset(tmp_path, first_seed=SEED, episodes=2, config=config, workers=1)
+    assert totals.broken == [] and totals.episodes == 2
+    np.testing.assert_array_equal(read_episode(cut).frames_THWC, record_episode(SEED, config).frames_THWC)
+
+
+def test_a_foreign_shard_is_refused_by_name_and_reason(tmp_path: Path) -> None:
+    config = DriveConfig(seconds=1.0)
+    record_dataset(tmp_path, first_seed=SEED, episodes=1, config=config, workers=1)
+    own = read_episode(episode_path(tmp_path, SEED))
+    for seed, changes, words in (
+        (SEED + 1, {}, f"holds the drive of seed {SEED}"),
+        (SEED, {"family": "varied"}, "its family is varied, the card dataset.yaml says lab"),
+        (SEED, {"simulator": 1}, "its simulator version is 1, the card dataset.yaml says 2"),
+        (SEED, {"frames_THWC": own.frames_THWC[:, :32]}, r"its picture size is \(32, 96\)"),
+        (7, {"seed": 7}, "seed 7 is of the train split, the card says test"),
+    ):
+        path = episode_path(tmp_path, seed)
+        write_episode(path, replace(own, **changes))  # type: ignore[arg-type]
+        with pytest.raises(BadEpisode, match=words):
+            read_episode(path)
+
+
+def test_a_card_that_is_none_is_named(tmp_path: Path) -> None:
+    path = episode_path(tmp_path, SEED)
+    write_episode(path, record_episode(SEED, DriveConfig(seconds=1.0)))
+    read_episode(path)  # no card: nothing is said about the set
+    (tmp_path / "dataset.yaml").write_text("- a list")
+    with pytest.raises(BadEpisode, match=r"dataset.yaml: not the card"):
+        read_episode(path)
+
+
+def test_one_folder_holds_one_split(tmp_path: Path) -> None:
+    with pytest.raises(WrongSplit, match="seed 900000"):
+        record_dataset(tmp_path, first_seed=899_999, episodes=2, config=DriveConfig(seconds=1.0), workers=1)
 
 
 def test_two_processes_record_the_same_drives_as_one(tmp_path: Path) -> None:

@@ -9,18 +9,20 @@ import pytest
 
 from sana_wm_ros.geometry import se2
 from sana_wm_ros.geometry.camera import camera_poses
+from sana_wm_ros.planning.motion_models import max_curvature, step_towards, violation
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import FloorPlan
-from sana_wm_ros.simulation.robot import Camera
-from sana_wm_ros.simulation.simulator import LAG_S, Simulator, sector_minimum
+from sana_wm_ros.simulation.odometry import DriftingOdometry
+from sana_wm_ros.simulation.robot import Camera, Handling
+from sana_wm_ros.simulation.simulator import TIME_STEP_S, Simulator, sector_minimum, wheels_after
 
 
 def test_straight_command_moves_by_speed_times_time(blind_robot: Simulator) -> None:
     blind_robot.place(np.array([-2.0, 0.0, 0.0]))
     assert not blind_robot.hold((0.5, 0.0), 4.0)
     x, y, yaw = blind_robot.pose_3
-    # 4 s at 0.5 m/s, less the way lost to the wheels' lag: v * tau = 0.03 m
-    assert x == pytest.approx(-2.0 + 2.0 - 0.5 * LAG_S, abs=0.005)
+    # 4 s at 0.5 m/s, less the way lost while speeding up, v^2 / (2 a) = 0.125 m, and to the lag, v tau = 0.03 m
+    assert x == pytest.approx(-2.0 + 2.0 - 0.125 - 0.03, abs=0.01)
     assert y == pytest.approx(0.0, abs=1e-9) and yaw == pytest.approx(0.0, abs=1e-9)
 
 
@@ -44,7 +46,7 @@ def test_wall_stops_the_robot_and_is_recorded(blind_robot: Simulator) -> None:
 def test_robot_leaves_a_wall_again(blind_robot: Simulator) -> None:
     blind_robot.place(np.array([-2.7, 0.0, math.pi]))
     blind_robot.hold((0.5, 0.0), 1.0)
-    blind_robot.hold((-0.2, 0.0), 1.0)
+    blind_robot.hold((-0.2, 0.0), 1.5)
     assert not blind_robot.touching
     assert blind_robot.pose_3[0] > -2.7
 
@@ -77,6 +79,72 @@ def test_a_sector_takes_the_rays_on_both_sides_of_its_centre() -> None:
     sectors_K = sector_minimum(ranges_R)
     assert sectors_K[0] == 1.0 and sectors_K[1] == 2.0
     assert (sectors_K[2:] == 5.0).all()
+
+
+def robot_with(square_room: FloorPlan, **handling: float) -> Simulator:
+    return Simulator(
+        square_room,
+        robot=Robot(),
+        camera=Camera(),
+        start_3=np.array([-2.0, -1.0, 0.0]),
+        handling=Handling(**handling),
+        pictures=False,
+    )
+
+
+@pytest.mark.parametrize("drive", ["differential", "ackermann"])
+def test_wheels_keep_the_limits_that_planning_knows(drive: str) -> None:
+    """The scalar form against the planner's own, on commands beyond all limits."""
+    robot, rng = Robot(drive=drive), np.random.default_rng(0)
+    wheels, reference_3 = (0.0, 0.0), np.zeros(3)
+    for _ in range(400):
+        if rng.random() < 0.05 or _ == 0:
+            command = tuple(rng.normal(0.0, (0.6, 1.5)))
+        before = wheels
+        wheels = wheels_after(robot, command, wheels)
+        if drive == "differential":
+            wanted_3 = np.array([command[0], 0.0, command[1]])
+            reference_3 = step_towards(robot, wanted_3, reference_3, TIME_STEP_S)
+            np.testing.assert_allclose(wheels, reference_3[[0, 2]], atol=1e-12)
+        twists = np.array([[wheels[0], 0.0, wheels[1]]])
+        assert (
+            drive == "ackermann" or violation(robot, twists, [before[0], 0.0, before[1]], TIME_STEP_S) is None
+        )
+        assert abs(wheels[1]) <= max_curvature(robot) * abs(wheels[0]) + 1e-9 or drive == "differential"
+
+
+def test_latency_delays_the_motion_by_just_that(square_room: FloorPlan) -> None:
+    late, prompt = robot_with(square_room, latency_s=0.25), robot_with(square_room)
+    late.hold((0.4, 0.3), 0.25)
+    np.testing.assert_array_equal(late.pose_3, [-2.0, -1.0, 0.0])
+    late.hold((0.4, 0.3), 1.0)
+    prompt.hold((0.4, 0.3), 1.0)
+    np.testing.assert_allclose(late.pose_3, prompt.pose_3, atol=1e-9)
+
+
+def test_slip_takes_its_share_of_the_way_and_of_the_turn(square_room: FloorPlan) -> None:
+    for command, slip, axis in (((0.4, 0.0), {"slip_along": 0.1}, 0), ((0.0, 0.8), {"slip_turn": 0.1}, 2)):
+        moved = []
+        for simulator in (robot_with(square_room), robot_with(square_room, **slip)):
+            simulator.hold(command, 2.0)
+            moved.append(simulator.pose_3[axis] - (-2.0 if axis == 0 else 0.0))
+        assert moved[1] / moved[0] == pytest.approx(0.9, abs=1e-3)
+
+
+def test_odometry_counts_the_wheels_and_so_not_the_slip() -> None:
+    before_3, after_3 = np.zeros(3), np.array([0.9, 0.0, 0.45])  # of 1 m and 0.5 rad at the wheels
+    exact = dict(scale_error=0.0, turn_error=0.0, noise_per_sqrt_m=0.0, noise_per_sqrt_rad=0.0)
+    odometry = DriftingOdometry(before_3, np.random.default_rng(0), slip_along=0.1, slip_turn=0.1, **exact)
+    said_3 = odometry.update(before_3, after_3)
+    assert said_3[2] == pytest.approx(0.5)
+    assert np.hypot(*said_3[:2]) == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_command_that_is_not_finite_is_refused(blind_robot: Simulator) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        blind_robot.hold((float("nan"), 0.0), 0.1)
+    with pytest.raises(ValueError, match="latency_s is nan"):
+        Handling(latency_s=float("nan"))
 
 
 def test_part_of_a_time_step_is_refused(blind_robot: Simulator) -> None:

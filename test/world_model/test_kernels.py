@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sana_wm_ros.world_model.kernels import KERNELS, choose
+from sana_wm_ros.world_model.kernels import choose, form
 
+# Triton's form has tests of its own: it needs a GPU or the interpreter.
+KERNELS = {name: form(name).delta_memory for name in ("naive", "chunk", "portable")}
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
 
 
@@ -43,7 +47,7 @@ def inputs(
     bounded=st.booleans(),
     seed=st.integers(0, 10_000),
 )
-def test_chunk_equals_naive_with_gradients(
+def test_fast_forms_equal_the_naive_one_with_gradients(
     chunks: tuple[int, ...],
     batch: int,
     heads: int,
@@ -62,8 +66,9 @@ def test_chunk_equals_naive_with_gradients(
         weights = [torch.randn(x.shape, generator=generator) for x in (out, state)]
         ((out * weights[0]).sum() + (state * weights[1]).sum()).backward()
         results[name] = [out, state, *(leaf.grad for leaf in leaves)]
-    for mine, truth in zip(results["chunk"], results["naive"], strict=True):
-        torch.testing.assert_close(mine, truth, atol=2e-4, rtol=2e-4)
+    for name in ("chunk", "portable"):
+        for mine, truth in zip(results[name], results["naive"], strict=True):
+            torch.testing.assert_close(mine, truth, atol=2e-4, rtol=2e-4)
 
 
 def test_the_first_frame_is_worked_out_by_hand() -> None:
@@ -85,7 +90,7 @@ def test_the_first_frame_is_worked_out_by_hand() -> None:
         assert out.item() == pytest.approx(4 * 2.64)
 
 
-@pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS.keys())
+@pytest.mark.parametrize("kernel", [KERNELS["naive"], KERNELS["chunk"]], ids=["naive", "chunk"])
 def test_autocast_does_not_touch_the_scan(kernel) -> None:  # type: ignore[no-untyped-def]
     given_ = inputs(6, 1, 2, 4, 8, 8, 1.0, 0)
     plain, _ = kernel(*given_, (2, 2, 2), True)
@@ -113,5 +118,33 @@ def test_unbounded_keys_can_explode_which_is_why_there_is_a_bound() -> None:
     assert torch.linalg.eigvalsh(transition.double()).min() < -1.0
 
 
-def test_a_form_is_chosen_for_every_device() -> None:
-    assert choose("cpu") in KERNELS and choose("cuda") in KERNELS
+def test_a_cpu_gets_the_chunk_form_and_the_reason() -> None:
+    choice = choose(torch.device("cpu"))
+    assert choice.name == "chunk" and "Triton is for CUDA" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("capability", "installed", "name", "words"),
+    [
+        ((9, 0), True, "triton", "Big GPU, compute capability 9.0"),
+        ((7, 5), True, "chunk", "capability 7.5: below 8.0"),
+        ((9, 0), False, "chunk", "Triton is not installed: pip install triton"),
+    ],
+)
+def test_a_gpu_gets_triton_where_it_can_run(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], installed: bool, name: str, words: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Big GPU")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: object() if installed else None)
+    choose.cache_clear()
+    try:
+        choice = choose(torch.device("cuda", 0))
+    finally:
+        choose.cache_clear()
+    assert choice.name == name and words in choice.reason
+
+
+def test_an_unknown_form_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match="'fast'; there are naive, chunk, portable, triton"):
+        form("fast")

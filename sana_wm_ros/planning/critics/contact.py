@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sana_wm_ros.planning.types import FloatArray, Futures
+from sana_wm_ros.planning.types import FloatArray, Futures, Goal
 
 _MOVING_MPS = 0.02
 _CONE_RAD = 0.5236  # a disc about to touch something does so within 30 degrees of its way
@@ -34,11 +34,18 @@ class ContactModel:
         head = ((futures.rollout.collision_NF - self.floor) / (1 - self.floor)).clamp(0, 1)
         gap = futures.robot.radius_m + self.margin_m - ahead_clearance(futures)
         blocked = (gap / self.margin_m).clamp(0, 1)
-        return torch.maximum(head, blocked) * discount(futures, self.trust_s)
+        return torch.maximum(head, blocked) * self.weights(futures)
+
+    def weights(self, futures: Futures) -> Tensor:
+        """How much each frame counts, shape (F,)."""
+        return discount(futures, self.trust_s)
 
     def survival(self, futures: Futures) -> Tensor:
         """Probability that nothing was touched up to the end of each frame, shape (N, F)."""
-        return torch.cumprod(1 - self.hazard(futures), dim=1)
+        key = ("survival", self)
+        if key not in futures.shared:
+            futures.shared[key] = torch.cumprod(1 - self.hazard(futures), dim=1)
+        return futures.shared[key]
 
     def expected(self, futures: Futures, value_NF: Tensor) -> Tensor:
         """Expectation (N, F) of a value of the pose, for a robot that stays where it touches something.
@@ -61,8 +68,16 @@ def like_rollout(futures: Futures, values: FloatArray) -> Tensor:
 
 
 def discount(futures: Futures, trust_s: float) -> Tensor:
-    """exp(-t / trust_s) at the end of each frame, shape (F,)."""
-    return torch.exp(-like_rollout(futures, futures.candidates.times_F) / trust_s)
+    """How much the end of each frame counts, shape (F,): exp(-t / trust_s), as any imagination drifts.
+
+    Beyond the trust horizon, where one is known, exp(-(t - horizon) / (horizon / 2)) on top.
+    """
+    times_F = like_rollout(futures, futures.candidates.times_F)
+    weight_F = torch.exp(-times_F / trust_s)
+    if futures.trust_s is not None:
+        beyond_F = (times_F - futures.trust_s).clamp(min=0.0)
+        weight_F = weight_F * torch.exp(-beyond_F / max(0.5 * futures.trust_s, 0.25))
+    return weight_F
 
 
 def ahead_clearance(futures: Futures) -> Tensor:
@@ -87,9 +102,13 @@ def ahead_clearance(futures: Futures) -> Tensor:
 
 def goal_distance(futures: Futures) -> Tensor:
     """Metres (N, F) to the goal from each pose that the commands ask for, to the end of the commands."""
-    assert futures.goal is not None
+    assert isinstance(futures.goal, Goal)
+    if "goal distance" in futures.shared:
+        return futures.shared["goal distance"]
     poses = like_rollout(futures, (futures.proposed or futures.candidates).poses_NF3)
-    return torch.hypot(poses[..., 0] - futures.goal.x_m, poses[..., 1] - futures.goal.y_m)
+    distance = torch.hypot(poses[..., 0] - futures.goal.x_m, poses[..., 1] - futures.goal.y_m)
+    futures.shared["goal distance"] = distance
+    return distance
 
 
 def zeros(futures: Futures) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sana_wm_ros.planning.critics.contact import ContactModel, goal_distance, like_rollout, zeros
-from sana_wm_ros.planning.types import Futures
+from sana_wm_ros.planning.types import Futures, Goal
 
 
 class GoalPose:
@@ -14,7 +14,7 @@ class GoalPose:
 
     A robot that touches something is expected to stay there, so a way through a wall ends at the wall.
     A goal with a yaw adds ``heading_m_per_rad`` times the final error, fading with exp(-distance / 1 m).
-    Unit: m. Default weight: 1 per metre. Costs nothing without a goal.
+    Unit: m. Default weight: 1 per metre. Costs nothing without a goal pose.
     """
 
     name = "goal_pose"
@@ -28,7 +28,7 @@ class GoalPose:
 
     def score(self, futures: Futures) -> Tensor:
         """Metres, shape (N,)."""
-        if futures.goal is None:
+        if not isinstance(futures.goal, Goal):
             return zeros(futures)
         distance_NF = goal_distance(futures)
         cost = self.contact.expected(futures, distance_NF)[:, -1]

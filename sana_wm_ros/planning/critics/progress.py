@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from sana_wm_ros.planning.critics.contact import ContactModel, goal_distance, zeros
-from sana_wm_ros.planning.types import Futures
+from sana_wm_ros.planning.types import Futures, Goal
 
 
 class Progress:
@@ -13,7 +13,7 @@ class Progress:
 
     Standing still costs 1, arriving half way through at constant speed 0.25. A robot that touches something
     is expected to stay there. Distances at the start below the goal's tolerance count as that.
-    Unit: share of the way. Default weight: 3. Costs nothing without a goal.
+    Unit: share of the way. Default weight: 3. Costs nothing without a goal pose.
     """
 
     name = "progress"
@@ -25,7 +25,7 @@ class Progress:
     def score(self, futures: Futures) -> Tensor:
         """Share of the way, shape (N,)."""
         goal = futures.goal
-        if goal is None:
+        if not isinstance(goal, Goal):
             return zeros(futures)
         x, y = futures.start.pose_3[:2]
         way = max(float(((x - goal.x_m) ** 2 + (y - goal.y_m) ** 2) ** 0.5), goal.tolerance_m)

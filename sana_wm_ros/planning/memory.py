@@ -1,0 +1,97 @@
+"""What the planner keeps from one plan to the next: where the robot was, what seemed free, which places it saw."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from sana_wm_ros.planning.critics.contact import ContactModel
+from sana_wm_ros.planning.free_space import FreeSpace, FreeSpaceSettings
+from sana_wm_ros.planning.types import FloatArray, Futures, Goal, RobotState
+
+_TRAIL_APART_M = 0.1
+_TRAIL_POINTS = 3000
+_PLACES = 400
+_JUMP_M, _FASTEST_MPS = 1.0, 5.0
+_PLACE_APART = (0.3, 0.5)  # metres and radians from the last one that was kept
+
+
+class Memory:
+    """Of one robot, in one ``odom`` frame."""
+
+    def __init__(self, radius_m: float, settings: FreeSpaceSettings | None = None) -> None:
+        self.free_space = FreeSpace(radius_m, settings)
+        self._contact = ContactModel()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.free_space.clear()
+        self._trail: list[FloatArray] = []
+        self._places: list[Tensor] = []
+        self._place_pose_3: FloatArray | None = None
+        self._last: RobotState | None = None
+
+    @property
+    def trail_P3(self) -> FloatArray:
+        """Poses (P, 3) where the robot has been, the oldest first, a tenth of a metre apart."""
+        return np.array(self._trail) if self._trail else np.zeros((0, 3))
+
+    @property
+    def visited_ME(self) -> Tensor | None:
+        """Place embeddings of where plans were made, or None before the first."""
+        return torch.stack(self._places) if self._places else None
+
+    def been(self, poses_P3: FloatArray) -> None:
+        """The robot was at these poses, in order of time."""
+        for pose_3 in poses_P3:
+            last = self._trail[-1] if self._trail else None
+            if last is None or np.hypot(*(pose_3[:2] - last[:2])) >= _TRAIL_APART_M:
+                self._trail.append(np.array(pose_3))
+        del self._trail[:-_TRAIL_POINTS]
+
+    def arrive(self, start: RobotState) -> None:
+        """A plan begins here. A clock that went back, or a pose too far to have driven there, clears it all."""
+        if self._last is not None:
+            passed_s = start.time_s - self._last.time_s
+            moved_m = float(np.hypot(*(start.pose_3[:2] - self._last.pose_3[:2])))
+            if passed_s < 0 or moved_m > _JUMP_M + _FASTEST_MPS * passed_s:
+                self.clear()
+        self._last = start
+        self.been(start.pose_3[None])
+        self.free_space.follow(start.pose_3[:2], start.time_s)
+        self.free_space.add_trail(self.trail_P3[:, :2])
+
+    def imagined(self, futures: Futures) -> None:
+        """Take in what was imagined for all candidates: its clearance, and the place of standing here."""
+        weight_NF = self._contact.survival(futures) * self._contact.weights(futures)
+        clearance_NFK = futures.rollout.clearance_NFK
+        self.free_space.add_scans(
+            futures.candidates.poses_NF3.reshape(-1, 3),
+            clearance_NFK.reshape(-1, clearance_NFK.shape[-1]).double().cpu().numpy(),
+            weight_NF.reshape(-1).double().cpu().numpy(),
+        )
+        pose_3 = futures.start.pose_3
+        last = self._place_pose_3
+        moved = last is None or np.hypot(*(pose_3[:2] - last[:2])) > _PLACE_APART[0]
+        turned = last is not None and abs(np.angle(np.exp(1j * (pose_3[2] - last[2])))) > _PLACE_APART[1]
+        if "stop" in futures.candidates.origins and (moved or turned):
+            row = futures.candidates.origins.index("stop")
+            self._places.append(futures.rollout.place_NFE[row, 0].float().cpu())
+            del self._places[:-_PLACES]
+            self._place_pose_3 = pose_3
+
+    def ways(self, start_3: FloatArray, goal: Goal, count: int, generator: Generator) -> list[FloatArray]:
+        """Different ways (M, 2) to the goal through what seems free."""
+        if self.free_space.empty:
+            return []
+        return self.free_space.ways(start_3[:2], np.array([goal.x_m, goal.y_m]), count, generator)
+
+    def openings(self, start_3: FloatArray, goal: object, count: int) -> list[FloatArray]:
+        """Ways (M, 2) to where what seems free ends at the unknown."""
+        if self.free_space.empty:
+            return []
+        towards = np.array([goal.x_m, goal.y_m]) if isinstance(goal, Goal) else None
+        return self.free_space.openings(start_3[:2], towards, count)

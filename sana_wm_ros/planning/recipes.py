@@ -1,0 +1,180 @@
+"""From what a candidate is asked to do to the commands and poses of a robot that can do no more than it can.
+
+Dimension letters: N candidates, F latent frames, V via points, M points of a way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sana_wm_ros.geometry import se2
+from sana_wm_ros.planning.motion_models import Command, roll_out
+from sana_wm_ros.planning.pursuit import Pursuit
+from sana_wm_ros.planning.tracking import Gains, plan_period_s, references, track
+from sana_wm_ros.planning.types import Candidates, FloatArray, Goal, PlaceGoal, Plan, Robot, RobotState
+
+# At two commands per second feedback must be gentler than the follower's at twenty.
+_CARRY_ON_GAINS = Gains(along=0.8, across=2.0, heading=1.0)
+_FEEDBACK_FRAMES = 16
+_VIA_APART_M = 0.45
+_MAX_VIAS = 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One candidate: twists asked for until frame ``until``, then the via points, then the end.
+
+    end_2 None: the goal, or nowhere without one. commits: it begins with what the robot does anyway.
+    """
+
+    origin: str
+    open_F3: FloatArray
+    until: int = 0
+    vias_V2: FloatArray | None = None
+    end_2: FloatArray | None = None
+    speed_mps: float = 0.0
+    commits: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commitment:
+    """What the robot does while the planner thinks: it carries on with ``previous``, or stands without one."""
+
+    previous: Plan | None
+    seconds: float
+
+    def frames(self, period_s: float) -> int:
+        """Latent frames that are spent by then."""
+        return int(np.ceil(self.seconds / period_s - 1e-9))
+
+
+def along(way_M2: FloatArray, skip_m: float = 0.3) -> FloatArray:
+    """Via points (V, 2) at even distances along a way, without its first metres; its end is the last one."""
+    steps = np.hypot(*np.diff(way_M2, axis=0).T)
+    reached = np.concatenate([[0.0], np.cumsum(steps)])
+    if reached[-1] <= skip_m:
+        return way_M2[-1:]
+    count = min(_MAX_VIAS, max(1, int((reached[-1] - skip_m) / _VIA_APART_M)))
+    at = np.linspace(reached[-1], skip_m, count, endpoint=False)[::-1]
+    return np.stack([np.interp(at, reached, way_M2[:, i]) for i in (0, 1)], axis=-1)
+
+
+def drive(
+    able: Robot,
+    cruising: Robot,
+    start: RobotState,
+    goal: Goal | PlaceGoal | None,
+    recipes: Sequence[Recipe],
+    commitment: Commitment,
+    *,
+    frames: int,
+    period_s: float,
+) -> Candidates:
+    """Candidates from recipes. ``cruising`` limits what is asked for, ``able`` what is done."""
+    command = _commander(cruising, start, goal, recipes, commitment, frames, period_s)
+    twists, poses = roll_out(
+        able, start.pose_3, start.twist_3, command, size=len(recipes), frames=frames, period_s=period_s
+    )
+    return Candidates(
+        times_F=period_s * np.arange(1, frames + 1, dtype=np.float64),
+        poses_NF3=poses,
+        twists_NF3=twists,
+        origins=tuple(recipe.origin for recipe in recipes),
+    )
+
+
+def _commander(
+    robot: Robot,
+    start: RobotState,
+    goal: Goal | PlaceGoal | None,
+    recipes: Sequence[Recipe],
+    commitment: Commitment,
+    frames: int,
+    period: float,
+) -> Command:
+    committed = min(frames, commitment.frames(period))
+    commits_N = np.array([recipe.commits for recipe in recipes])
+    own_F3N = np.zeros((frames, 3, len(recipes)))
+    own_FN = np.zeros((frames, len(recipes)), dtype=bool)
+    for n, recipe in enumerate(recipes):
+        # A primitive that waits for a commitment to end begins at its own beginning.
+        begin = committed if recipe.commits else 0
+        own_FN[:begin, n] = True
+        end = min(frames, begin + recipe.until)
+        own_F3N[begin:end, :, n] = recipe.open_F3[: end - begin]
+        own_FN[begin:end, n] = True
+    carried = _Carried(commitment.previous, start, frames, period)
+    last_plan_N = np.array([recipe.origin == "last plan" for recipe in recipes])
+    carries_FN = np.zeros_like(own_FN)
+    carries_FN[: carried.frames, last_plan_N] = True
+    carries_FN[: min(committed, carried.frames), commits_N] = True
+    goes_on_N, pursuit = _pursuit(robot, goal, recipes, period)
+    pursues_FN = ~own_FN & ~carries_FN & goes_on_N
+    followed = [np.flatnonzero(row) for row in carries_FN]
+    pursued = [bool(row.any()) for row in pursues_FN]
+
+    def command(k: int, poses_3N: FloatArray, twists_3N: FloatArray) -> FloatArray:
+        wanted = own_F3N[k]
+        if pursuit is not None and pursued[k]:
+            wanted = np.where(pursues_FN[k], pursuit.command(poses_3N, pursues_FN[k]), wanted)
+        if len(rows := followed[k]):
+            wanted[:, rows] = carried.command(robot, k, poses_3N[:, rows])
+        return wanted
+
+    return command
+
+
+class _Carried:
+    """The last plan from now on: what it asks for in each frame, and the feedback that keeps a robot on it."""
+
+    def __init__(self, previous: Plan | None, start: RobotState, frames: int, period_s: float) -> None:
+        self.frames = 0
+        if previous is None:
+            return
+        elapsed_s = start.time_s - previous.start.time_s
+        left = int((previous.times_F[-1] - elapsed_s) / plan_period_s(previous) + 1e-9)
+        self.frames = max(0, min(frames, left))
+        self._poses_F3 = references(
+            previous, elapsed_s + period_s * np.arange(self.frames + 1, dtype=np.float64)
+        )
+        if self.frames:
+            self._twists_F3 = se2.log(se2.between(self._poses_F3[:-1], self._poses_F3[1:])) / period_s
+
+    def command(self, robot: Robot, k: int, poses_3N: FloatArray) -> FloatArray:
+        """Twists (3, N) of frame k for robots near the plan; by then they are on it, beyond _FEEDBACK_FRAMES."""
+        if k >= _FEEDBACK_FRAMES:
+            return self._twists_F3[k][:, None]
+        poses_N3 = poses_3N.T
+        here = np.broadcast_to(self._poses_F3[k], poses_N3.shape)
+        twist = np.broadcast_to(self._twists_F3[k], poses_N3.shape)
+        return track(robot, poses_N3, here, twist, _CARRY_ON_GAINS).T
+
+
+def _pursuit(
+    robot: Robot, goal: Goal | PlaceGoal | None, recipes: Sequence[Recipe], period_s: float
+) -> tuple[NDArray[np.bool_], Pursuit | None]:
+    """Who goes on to an end after its own commands, and what leads them there."""
+    home = np.array([goal.x_m, goal.y_m]) if isinstance(goal, Goal) else None
+    ends = [recipe.end_2 if recipe.end_2 is not None else home for recipe in recipes]
+    goes_on_N = np.array([end is not None for end in ends])
+    if not goes_on_N.any():
+        return goes_on_N, None
+    counts_N = np.array([0 if recipe.vias_V2 is None else len(recipe.vias_V2) for recipe in recipes])
+    vias_NV2 = np.zeros((len(recipes), max(1, int(counts_N.max())), 2))
+    for row, recipe in zip(vias_NV2, recipes, strict=True):
+        if recipe.vias_V2 is not None:
+            row[: len(recipe.vias_V2)] = recipe.vias_V2
+    return goes_on_N, Pursuit(
+        robot,
+        vias_NV2,
+        counts_N,
+        np.array([np.zeros(2) if end is None else end for end in ends]),
+        np.array([recipe.speed_mps for recipe in recipes]),
+        period_s,
+        arrive_m=min(0.15, 0.5 * goal.tolerance_m) if isinstance(goal, Goal) else 0.15,
+        yaw_rad=goal.yaw_rad if isinstance(goal, Goal) else None,
+    )
