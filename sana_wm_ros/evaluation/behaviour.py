@@ -135,15 +135,15 @@ def _plan(cycle: CycleRecord, begin_s: float) -> dict[str, Any]:
 
 
 def _margin(cycle: CycleRecord) -> float:
-    """How much dearer the next candidate of the last round is, relative to the cost's size."""
-    considered = cycle.considered
-    assert considered is not None and cycle.plan is not None
+    """How much dearer or cheaper the nearest candidate of another path was, relative to the cost's size."""
+    considered, plan = cycle.considered, cycle.plan
+    assert considered is not None and plan is not None
     last = considered.horizons_N == considered.horizons_N.max()
-    costs = np.sort(considered.costs_N[last])
-    scale = max(1.0, abs(float(costs[0])))
-    gaps = np.abs(costs - cycle.plan.cost)
-    others = np.sort(gaps)[1:]
-    return float(others[0] / scale) if len(others) else 1.0
+    offset = considered.poses_NF3 - plan.poses_F3
+    offset[..., 2] = wrap_angle(offset[..., 2])
+    other = np.abs(offset).max(axis=(1, 2)) > DEFAULT_TOLERANCES["position_m"]
+    gaps = np.abs(considered.costs_N[last & other] - plan.cost)
+    return float(gaps.min() / max(1.0, abs(plan.cost))) if len(gaps) else 1.0
 
 
 def _commands(run: RunRecord) -> list[list[float]]:
