@@ -64,12 +64,14 @@ def train(
     import torch
     from rich.console import Console
 
+    from sana_wm_ros.training.episodes import check_split, seeds_in
     from sana_wm_ros.training.objective import Objective
     from sana_wm_ros.training.schedule import Schedule
 
     console = Console()
     torch.set_num_threads(threads)
     try:
+        check_split(seeds_in(data), "train")
         schedule = Schedule(steps=steps, minutes=minutes)
         if stage is Stage.AUTOENCODER:
             settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
@@ -149,6 +151,7 @@ def _world_model_trainer(
             out.parent / "latents",
             limit=drives,
             on_drive=lambda done, total: bar.update(task, completed=done, total=total),
+            on_bad=lambda error: console.print(f"left out: {error}", soft_wrap=True),
         )
     console.print(f"{len(encoded)} drives, {sum(map(len, encoded)) / 7200:.1f} h")
     return WorldModelTrainer(training, schedule, start.autoencoder, encoded, out, start_from=start.weights)

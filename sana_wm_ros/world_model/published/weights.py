@@ -139,10 +139,11 @@ def describe(path: Path | str) -> dict[str, str]:
 
 
 def _in_folder(folder: Path) -> Path:
-    """The one file of transformer weights in a folder or where published repositories have it."""
+    """The one file of transformer weights where published repositories have it, or else in the folder itself."""
+    places = [folder / name for name in TRANSFORMERS if (folder / name).is_dir()] or [folder]
     found = [
         path
-        for place in (folder, *(folder / name for name in TRANSFORMERS))
+        for place in places
         for pattern in ("*.safetensors.index.json", "*.safetensors", "*.pt")
         for path in sorted(place.glob(pattern))
     ]
