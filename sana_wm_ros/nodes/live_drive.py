@@ -64,6 +64,7 @@ class LiveOptions:
     """What to drive. goal: (x, y) in odometry's frame, which is the building's at the start; None: by the seed.
 
     seconds: simulated time that the drive may take after the goal was given. look: turn around once before.
+    rate: times real time; below 1 gives the planner of a slow machine more time to think per second.
     parameters: more of the planner's parameters, as ``name:=value``.
     """
 
@@ -74,6 +75,7 @@ class LiveOptions:
     goal: tuple[float, float] | None = None
     seconds: float = 60.0
     look: bool = True
+    rate: float = 1.0
     width: int = 192
     height: int = 128
     parameters: tuple[str, ...] = ()
@@ -151,6 +153,7 @@ def _commands(options: LiveOptions, scene: Scene) -> dict[str, list[str]]:
         "family": options.family,
         "width": options.width,
         "height": options.height,
+        "rate": options.rate,
         "clock": True,
     }
     planner = {"use_sim_time": True, "autostart": True, "model.path": options.model, "visual.scale": 2}
