@@ -30,7 +30,8 @@ class DriveConfig:
     """How drives are made. ``driver`` and ``open_loop`` None are drawn by the seed.
 
     ``lens``: cameras may have one that bends the picture, as recordings of robots do; training episodes hold
-    straightened pictures, as the node's buffer makes them.
+    straightened pictures, as the node's buffer makes them. ``obeys``: wheels do as they are told, without slip
+    or latency, so that an open-loop drive stays on its commands' way for a minute and more.
     """
 
     family: str = "lab"
@@ -39,6 +40,7 @@ class DriveConfig:
     height: int = 64
     samples: int = 4
     lens: bool = False
+    obeys: bool = False
     driver: str | None = None
     open_loop: bool | None = None
     robot: Robot = field(default_factory=Robot)
@@ -93,7 +95,7 @@ def draw_scene(seed: int, config: DriveConfig) -> Scene:
         plan=plan,
         ways=ways,
         camera=draw_camera(camera_rng, config.width, config.height, family=config.family, lens=config.lens),
-        handling=draw_handling(handling_rng, config.family),
+        handling=Handling() if config.obeys else draw_handling(handling_rng, config.family),
         start_3=ways.draw_start(start_rng),
         driver=config.driver or name,
         open_loop=open_loop if config.open_loop is None else config.open_loop,
