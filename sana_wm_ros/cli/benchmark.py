@@ -292,7 +292,7 @@ def navigation(
         "candidates": candidates, "limit_s": limit_s, "threads": threads,
     }  # fmt: skip
     path = out
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("", total=trials * len(names))
         for done in bench.run(first_seed, trials):
             progress.update(task, completed=done.count, description=done.text)
