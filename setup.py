@@ -64,7 +64,9 @@ setup(
         'numpy>=2.3; python_version >= "3.14"',
         # OpenCV 5 changed the channel bits that PyPI's cv-bridge decodes.
         "opencv-python-headless>=4.6,<5",
+        'backports.zstd; python_version < "3.14"',
         "jinja2",
+        "lz4",
         "matplotlib",
         "pillow",
         "PyYAML",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,7 @@ def export(
     from rich.console import Console
     from rich.table import Table
 
+    from sana_wm_ros.cli.benchmark_model import true_world
     from sana_wm_ros.training.export import export as write
 
     console = Console()
@@ -50,6 +52,7 @@ def export(
             data=data,
             commands=command or [],
             drives=drives,
+            oracle=true_world if importlib.util.find_spec("mujoco") else None,
             beside={title: Path(file) for title, _, file in (entry.partition("=") for entry in beside or [])},
         )
     except ValueError as error:
