@@ -286,6 +286,33 @@ def node(
     show(console, "node overhead without a model", rows, path)
 
 
+@benchmark.command("planner")
+def planner(
+    candidates: Annotated[int, typer.Option(min=2, help="Candidates of a plan.")] = 64,
+    runs: Annotated[int, typer.Option(min=3, help="Timed plans after the warm-up.")] = 100,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    out: OutOption = Path("benchmarks/results"),
+    force: ForceOption = False,
+) -> None:
+    """Time that planning itself takes, with a model that costs nothing: propose, score, halve, validate."""
+    import torch
+    from rich.console import Console
+
+    from sana_wm_ros.nodes.planner_cost import measure_planner
+
+    console = Console()
+    load = refuse_load(force=force)
+    torch.set_num_threads(threads)
+    results = measure_planner(candidates=candidates, runs=runs)
+    spoken = {"candidates": candidates, "runs": runs, "threads": threads}
+    path = keep("planner_cost", results=results, settings=spoken, load=load, out=out)
+    rows = {
+        name: f"{1e3 * entry['p50']:.2f} ms p50, {1e3 * entry['p95']:.2f} ms p95"
+        for name, entry in results.items()
+    }
+    show(console, f"a plan of {candidates} candidates to 60 s, without a model", rows, path)
+
+
 @benchmark.command("navigation")
 def navigation(
     model: Annotated[Path, typer.Option(help="Model folder.")] = Path("models/nano"),
