@@ -48,7 +48,15 @@ def demo(
 
         _live(
             console,
-            LiveOptions(out=out, model=model, seed=seed, family=family, goal=_point(goal), seconds=seconds),
+            LiveOptions(
+                out=out,
+                model=model,
+                seed=seed,
+                family=family,
+                goal=_point(goal),
+                seconds=seconds,
+                rate=rate,
+            ),
             starts,
         )
     else:
