@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from functools import partial
@@ -149,6 +150,8 @@ def _point(text: str | None) -> tuple[float, float] | None:
     parts = text.split(",")
     try:
         x, y = (float(part) for part in parts)
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ValueError("not finite")
     except ValueError as error:
         raise ValueError(f"--goal {text!r} is not understood: expected X,Y in metres, e.g. 2.5,-1") from error
     return x, y
