@@ -55,7 +55,7 @@ def rollouts(
     torch.set_num_threads(threads)
     settings = RolloutSettings(candidates=candidates, runs=runs, threads=threads, device=device)
     loaded = named_model(model, usable_device(device))
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task(f"{candidates} candidates x 60 s, {runs} runs", total=1.0)
         results = measure_rollouts(
             loaded, settings, progress=lambda done: progress.update(task, completed=done)
@@ -109,7 +109,7 @@ def kernels(
         frames=frames, tokens=tokens, heads=heads, width=width, batch=batch, chunk_frames=chunk_frames,
         runs=runs, device=device,
     )  # fmt: skip
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("kernels", total=None)
         results = measure_kernels(settings, lambda form: progress.update(task, description=form))
         progress.update(task, total=1.0, completed=1.0)
@@ -150,7 +150,7 @@ def fork(
     torch.set_num_threads(threads)
     settings = ForkSettings(candidates=candidates, context_s=context_s, horizon_s=horizon_s, runs=runs)
     loaded = named_model(model, usable_device(device))
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("fork", total=None)
         results = measure_fork(loaded, settings, lambda what: progress.update(task, description=what))
         progress.update(task, total=1.0, completed=1.0)
@@ -196,7 +196,7 @@ def video(
         latent_frames=latent_frames, height=height, width=width, depth=depth, heads=heads, runs=runs,
         compare=compare, device=device,
     )  # fmt: skip
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task("video", total=None)
         results = measure_video(settings, lambda what: progress.update(task, description=what))
         progress.update(task, total=1.0, completed=1.0)
@@ -226,7 +226,7 @@ def node(
 
     console = Console()
     load = refuse_load(force=force)
-    with _progress(console) as progress:
+    with progress_bar(console) as progress:
         task = progress.add_task(f"pictures through the node for {seconds:.0f} s", total=None)
         results = measure_overhead(seconds=seconds)
         progress.update(task, total=1.0, completed=1.0)
@@ -275,9 +275,15 @@ def show(console: Console, title: str, rows: Mapping[str, str], path: Path) -> N
     console.print(f"written to {path}", style="dim", highlight=False)
 
 
-def _progress(console: Console) -> Any:
+def progress_bar(console: Console) -> Any:
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console
     )
+
+
+# Verbs with files of their own; they use what stands above.
+from sana_wm_ros.cli.benchmark_model import model_quality  # noqa: E402
+
+benchmark.command("model")(model_quality)

@@ -49,6 +49,10 @@ def export(
     command: Annotated[
         list[str] | None, typer.Option(help="commands that made the run, for the card")
     ] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(help="TITLE=FILE: a result of `sana_wm benchmark model` for a column of the card"),
+    ] = None,
     drives: Annotated[
         int, typer.Option(min=1, help="validation drives for pictures; contact takes twice as many")
     ] = 24,
@@ -77,7 +81,14 @@ def export(
 
     try:
         result = write(
-            run, out, validation=validation, contact=contact, data=data, commands=command or [], drives=drives
+            run,
+            out,
+            validation=validation,
+            contact=contact,
+            data=data,
+            commands=command or [],
+            drives=drives,
+            beside={title: Path(file) for title, _, file in (entry.partition("=") for entry in beside or [])},
         )
     except ValueError as error:
         console.print(f"[red]{error}[/red]")

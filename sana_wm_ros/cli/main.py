@@ -16,9 +16,10 @@ VERBS = {
     "replay": "Drive the planner from a bag, over DDS, and record what it plans into a new bag.",
     "report": "Make an HTML report from a recorded replay.",
     "info": "Say what a model, a file of weights or a bag holds, or what this machine has.",
-    "benchmark": "Measure and write JSON: rollouts, fork, kernels, video, node overhead.",
+    "benchmark": "Measure and write JSON: rollouts, fork, kernels, video, node overhead, a model's quality.",
     "record-sim": "Record drives through simulated buildings as bags or episodes.",
     "train": "Train the autoencoder, then the world model, from recorded drives.",
+    "finetune": "Teach a model your own recordings; kept only when it got better on their held-out ends.",
     "export": "Write a training run as a model folder, measured, with its card.",
 }
 

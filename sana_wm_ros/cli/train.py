@@ -29,12 +29,30 @@ def train(
     out: Annotated[Path, typer.Option(help="run folder; running the same command again resumes")],
     init: Annotated[
         Path | None,
-        typer.Option(help="world-model: the autoencoder's run folder, or a model folder to go on from"),
+        typer.Option(
+            help="world-model: the autoencoder's run, or a world model's run or folder to go on from"
+        ),
     ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.1, help="training time at most")] = None,
     steps: Annotated[int, typer.Option(min=1, help="optimiser steps at most")] = 1_000_000,
     batch: Annotated[int | None, typer.Option(min=1, help="groups, or latent frames, per step")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=1e-7, max=1.0)] = None,
+    matrix_rate: Annotated[
+        float | None, typer.Option(min=1e-7, max=1.0, help="world-model: Muon's rate, for weight matrices")
+    ] = None,
+    curriculum: Annotated[
+        str | None,
+        typer.Option(help="world-model: clip lengths by the share done, as 0:24,0.5:64 (latent frames)"),
+    ] = None,
+    keyframes: Annotated[
+        int | None, typer.Option(min=0, help="world-model: seen views kept beside the window (0: none)")
+    ] = None,
+    blind_share: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="world-model: clips foretold in one blind pass")
+    ] = None,
+    place_weight: Annotated[
+        float | None, typer.Option(min=0.0, help="world-model: weight of frames whose place was seen before")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
     drives: Annotated[
@@ -46,6 +64,7 @@ def train(
     import torch
     from rich.console import Console
 
+    from sana_wm_ros.training.objective import Objective
     from sana_wm_ros.training.schedule import Schedule
 
     console = Console()
@@ -56,8 +75,17 @@ def train(
             settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
             trainer: Any = _autoencoder_trainer(settings, schedule, data, out)
         else:
-            settings = {"frames_per_step": batch, "learning_rate": learning_rate, "seed": seed}
-            trainer = _world_model_trainer(settings, schedule, data, out, init, drives, console)
+            settings = {
+                "frames_per_step": batch,
+                "learning_rate": learning_rate,
+                "matrix_rate": matrix_rate,
+                "curriculum": _curriculum(curriculum),
+                "seed": seed,
+            }
+            tasks = _given({"blind_share": blind_share, "place_weight": place_weight})
+            if tasks:
+                settings["objective"] = Objective(**tasks)
+            trainer = _world_model_trainer(settings, schedule, data, out, init, drives, keyframes, console)
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error
@@ -66,6 +94,19 @@ def train(
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def _curriculum(text: str | None) -> tuple[tuple[float, int], ...] | None:
+    """``0:24,0.5:64`` as pairs of share done and clip length."""
+    if text is None:
+        return None
+    try:
+        pairs = tuple(
+            (float(share), int(length)) for share, length in (p.split(":") for p in text.split(","))
+        )
+    except ValueError as error:
+        raise ValueError(f"--curriculum {text!r}; expected pairs such as 0:24,0.5:64") from error
+    return pairs
 
 
 def _autoencoder_trainer(
@@ -83,44 +124,34 @@ def _world_model_trainer(
     out: Path,
     init: Path | None,
     drives: int | None,
+    keyframes: int | None,
     console: Console,
 ) -> WorldModelTrainer:
+    from dataclasses import replace
+
     from rich.progress import Progress
 
-    from sana_wm_ros.training.export import autoencoder_of_run, keep_autoencoder, kept_autoencoder
+    from sana_wm_ros.training.export import keep_autoencoder, start_of
     from sana_wm_ros.training.latents import load_drives
     from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
 
     training = WorldModelTraining(**_given(settings))
-    start_from = None
-    autoencoder = kept_autoencoder(out)
-    if autoencoder is None:
-        if init is None:
-            raise ValueError("a new world model needs --init: an autoencoder's run folder, or a model folder")
-        if (init / "model.safetensors").exists():
-            from dataclasses import replace
-
-            from sana_wm_ros.world_model.checkpoint import load_model
-
-            model = load_model(init)
-            autoencoder = model.autoencoder
-            training = replace(training, model=model.transformer.config, heads=model.heads.config)
-            parts = {"transformer": model.transformer, "heads": model.heads}
-            start_from = {f"{k}.{n}": v for k, part in parts.items() for n, v in part.state_dict().items()}
-        else:
-            autoencoder = autoencoder_of_run(init)
-        keep_autoencoder(autoencoder, out)
+    start = start_of(out, init, training)
+    training = start.training
+    if keyframes is not None:
+        training = replace(training, model=replace(training.model, keyframes=keyframes))
+    keep_autoencoder(start.autoencoder, out)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("encoding drives", total=None)
         encoded = load_drives(
-            autoencoder,
+            start.autoencoder,
             data,
             out.parent / "latents",
             limit=drives,
             on_drive=lambda done, total: bar.update(task, completed=done, total=total),
         )
     console.print(f"{len(encoded)} drives, {sum(map(len, encoded)) / 7200:.1f} h")
-    return WorldModelTrainer(training, schedule, autoencoder, encoded, out, start_from=start_from)
+    return WorldModelTrainer(training, schedule, start.autoencoder, encoded, out, start_from=start.weights)
 
 
 def _run(trainer: Any, console: Console, quiet: bool) -> None:

@@ -41,6 +41,7 @@ class CameraGuess:
 class RecordedDrive:
     """The longest stretch without a gap, all odometry (time, x, y, yaw), and what was counted or assumed.
 
+    T_base_camera_44: the camera's optical frame in the base, as far as it was known.
     contact_T2: time and 1 where a bumper (a std_msgs/Bool on a topic that ends in "contact") was pressed.
     """
 
@@ -51,6 +52,7 @@ class RecordedDrive:
     duration_s: float
     counts: dict[str, int]
     notes: list[str]
+    T_base_camera_44: Floats
     measured: MeasuredClearance | None = None
     contact_T2: Floats | None = None
 
@@ -96,6 +98,7 @@ def drive_of(bag: Bag, facts: BagFacts, spec: ModelSpec, guess: CameraGuess) -> 
         duration_s=bag.duration_s,
         counts=dict(Counter(buffer.counts)),
         notes=notes,
+        T_base_camera_44=buffer.T_base_camera_44,
         measured=_measured(scans, spec),
         contact_T2=np.array(contacts).reshape(-1, 2) if contacts else None,
     )

@@ -57,6 +57,7 @@ def warm(model: WorldModel, candidates: int) -> None:
     A model that cannot do this fails here, where somebody configures it, and not on the road.
     """
     spec = model.spec
+    spec.require("collision", "clearance", "uncertainty")
     frames = 1 + 2 * spec.frames_per_latent
     pictures = torch.zeros(frames, spec.image_height, spec.image_width, 3, dtype=torch.uint8)
     poses_T44 = torch.eye(4).repeat(frames, 1, 1)

@@ -78,15 +78,10 @@ class PlanningThread:
         self._planner_for, self._planner = planner_for, planner_for(buffer.T_base_camera_44)
         self._planner_place_44 = buffer.T_base_camera_44
         self._situation, self._deliver, self._say, self._clock = situation, deliver, say, clock
-        limits = settings.context
         self._keeper = ContextKeeper(
             model,
             buffer,
-            ContextLimits(
-                max_age_s=limits.max_age_s,
-                max_distance_m=limits.max_distance_m,
-                rebuild_s=limits.rebuild_s,
-            ),
+            ContextLimits(rebuild_s=settings.context.rebuild_s),
             taken=self._on_frames,
             say=say,
         )

@@ -68,12 +68,11 @@ class FrameSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ContextSettings:
-    max_age_s: float = setting(60.0, "A context that began longer ago is rebuilt, s.", low=10.0, high=600.0)
-    max_distance_m: float = setting(
-        20.0, "A context that began further away is rebuilt, m.", low=1.0, high=1000.0
-    )
     rebuild_s: float = setting(
-        20.0, "How much of the past a rebuilt context takes in, s.", low=1.0, high=60.0
+        20.0,
+        "How much of the past a context that is rebuilt after a failure takes in, s.",
+        low=1.0,
+        high=60.0,
     )
 
 

@@ -22,7 +22,11 @@ from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderTraining:
-    """Settings of a run. ``latent_noise`` is in standard deviations of each latent channel."""
+    """Settings of a run.
+
+    latent_noise: in standard deviations of each latent channel. keep_scale: the latents' normalisation stays as it
+    is, which a world model that was trained on them needs.
+    """
 
     model: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     batch: int = 16
@@ -32,6 +36,7 @@ class AutoencoderTraining:
     latent_noise: float = 0.05
     gradient_weight: float = 0.5
     average_decay: float = 0.998
+    keep_scale: bool = False
     seed: int = 0
     slots: int = 96
     per_drive: int = 24
@@ -66,6 +71,7 @@ class AutoencoderTrainer:
         data: list[Path],
         out: Path,
         *,
+        start_from: Autoencoder | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.training, self.schedule, self.clock = training, schedule, clock
@@ -92,11 +98,15 @@ class AutoencoderTrainer:
         self.guard = FiniteGuard()
         self.step, self.elapsed_s = 0, 0.0
         state = self.folder.load()
-        if state is None:
+        if state is None and start_from is not None:
+            self.model.load_state_dict(start_from.state_dict())
+            self.average = WeightAverage(self.model, training.average_decay)
+        elif state is None:
             self.model.start_from_principal_components(self.pool.batch(0, 512), seed=training.seed)
             self.average = WeightAverage(self.model, training.average_decay)
         else:
             self.average = WeightAverage(self.model, training.average_decay)
+            assert state is not None
             self._restore(state)
 
     def run(self, on_step: Callable[[AutoencoderTrainer, dict[str, float]], None] | None = None) -> None:
@@ -128,10 +138,11 @@ class AutoencoderTrainer:
         groups = self.pool.batch(self.step, training.batch)
         target = groups.float().mul_(1 / 127.5).sub_(1.0)
         latents = self.model.encode_groups(groups)
-        with torch.no_grad():  # the spread drifts as the encoder learns; the noise must keep its proportion
-            spread = latents.std(dim=(0, 2, 3))
-            self.model.latent_std.lerp_(spread.clamp_min(1e-3), 0.02)
-            self.model.latent_mean.lerp_(latents.mean(dim=(0, 2, 3)), 0.02)
+        if not training.keep_scale:
+            with torch.no_grad():  # it drifts as the encoder learns; the noise must keep its proportion
+                spread = latents.std(dim=(0, 2, 3))
+                self.model.latent_std.lerp_(spread.clamp_min(1e-3), 0.02)
+                self.model.latent_mean.lerp_(latents.mean(dim=(0, 2, 3)), 0.02)
         generator = torch.Generator().manual_seed(training.seed * 1_000_003 + self.step)
         noise = torch.randn(latents.shape, generator=generator) * self.model.latent_std[:, None, None]
         pictures = self.model.decode_groups(latents + training.latent_noise * noise)

@@ -27,9 +27,10 @@ class ClipBatch:
     """B clips of F latent frames; the first ``context_B`` frames of a clip were seen.
 
     poses_BF44: camera-to-world, measured for seen frames, asked for by the commands after that (float64).
-    contact_BF: 0 or 1. clearance_BFK: metres. true_poses_BF3: where the base was. open_loop_B: 1 where the
-    driver never reacted. intrinsics_B4: in image pixels. valid_BF: 0 after the end of the drive, where only
-    contact (if known_contact_BF) means anything: a recording that ends in contact goes on in contact.
+    contact_BF: 0 or 1. clearance_BFK: metres, NaN where unknown. true_poses_BF3: where the base was.
+    open_loop_B: 1 where the driver never reacted. intrinsics_B4: in image pixels. valid_BF: 0 after the end
+    of the drive, where only contact (if known_contact_BF) means anything: a recording that ends in contact
+    goes on in contact.
     """
 
     latents_BFCHW: Tensor

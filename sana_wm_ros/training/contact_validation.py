@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sana_wm_ros.training.drive_check import Ablation, last_of
 from sana_wm_ros.training.episodes import Episode
 from sana_wm_ros.training.futures import commanded, observe
 from sana_wm_ros.world_model.model import NavigationContext, NavigationModel
 
 CONTACT_HORIZONS_S = (2.0, 5.0, 10.0)
+CALIBRATED_S = 30.0  # probabilities are held against what came up to here
 FIRST_SEEN, EVERY = 9, 10  # starts after 4 s, then every 5 s
 SCORES = ("collision head", "least clearance", "ranges at the start")
 
@@ -50,7 +52,9 @@ def path_gap(
     return float((clearance_K[sector] - np.hypot(dx, dy)).min())
 
 
-def validate_contact(model: NavigationModel, episodes: list[Episode]) -> dict[str, Any]:
+def validate_contact(
+    model: NavigationModel, episodes: list[Episode], *, ablation: Ablation | None = None
+) -> dict[str, Any]:
     """AUROC of foretelling contact within ``CONTACT_HORIZONS_S``, and the collision head's calibration.
 
     Starts lie on a fixed grid, none after the first contact; a start counts at a horizon when the recording
@@ -59,6 +63,8 @@ def validate_contact(model: NavigationModel, episodes: list[Episode]) -> dict[st
     """
     ahead = [int(seconds / model.spec.latent_period_s) for seconds in CONTACT_HORIZONS_S]
     per_latent = model.spec.frames_per_latent
+    ablation = Ablation() if ablation is None else ablation
+    reach = int(CALIBRATED_S / model.spec.latent_period_s)
     labels: list[list[float]] = []
     scores: list[list[list[float]]] = []
     probabilities: list[float] = []
@@ -70,9 +76,14 @@ def validate_contact(model: NavigationModel, episodes: list[Episode]) -> dict[st
         context: NavigationContext | None = None
         for seen in range(FIRST_SEEN, min(count - 3, first + 1), EVERY):
             now = (seen - 1) * per_latent
-            poses, base = commanded(episode, episode.commands_T3[now:], seen, ahead[-1], per_latent)
-            context = observe(model, episode, seen, context)
-            _, rollout = context.fork(1).imagine(poses[None])
+            told = max(ahead[-1], min(reach, count - seen))
+            poses, base = commanded(episode, episode.commands_T3[now:], seen, told, per_latent)
+            if ablation.memory_s is None:
+                context = observe(model, episode, seen, context)
+            else:
+                latents = min(seen, round(ablation.memory_s / model.spec.latent_period_s) + 1)
+                context = observe(model, last_of(episode, latents, seen, per_latent), latents)
+            _, rollout = context.fork(1).imagine(poses[None], steps=ablation.steps)
             hit = rollout.collision_NF[0].double().numpy()
             least = rollout.clearance_NFK[0].amin(1).double().numpy()
             room = [path_gap(episode.clearance_TK[now], episode.poses_T3[now], base[:a]) for a in ahead]
@@ -85,7 +96,7 @@ def validate_contact(model: NavigationModel, episodes: list[Episode]) -> dict[st
                     for a, r in zip(ahead, room, strict=True)
                 ]
             )
-            told = min(ahead[-1], count - seen)
+            told = min(reach, count - seen)
             probabilities += hit[:told].tolist()
             came_true += [
                 bool(episode.contact_T[now + 1 + i * per_latent :][:per_latent].any()) for i in range(told)

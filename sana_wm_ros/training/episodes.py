@@ -62,7 +62,8 @@ class Episode:
     poses_T3: true base pose at each frame. odom_T3: the pose that drifting odometry reported.
     commands_T3: the command held from this frame to the next, as commanded, whatever came of it.
     contact_T: the robot touched something since the frame before.
-    clearance_TK: free distance from the base in K sectors, sector k centred on bearing 2 pi k / K.
+    clearance_TK: free distance from the base in K sectors, sector k centred on bearing 2 pi k / K; NaN where
+        nobody measured it.
     intrinsics_4: fx, fy, cx, cy in pixels of ``frames_THWC``. T_base_camera_44: optical frame in base.
     open_loop: the driver never reacted to what happened. simulator: its version; another one would give
     another drive for the same seed.
@@ -120,7 +121,8 @@ def read_episode(path: Path) -> Episode:
         if len(arrays[name]) != length:
             raise BadEpisode(f"{path}: {name} has {len(arrays[name])} rows, expected {length}")
     for name, values in arrays.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
+        wrong = np.isinf(values) if name == "clearance_TK" else ~np.isfinite(values)
+        if values.dtype.kind == "f" and wrong.any():
             raise BadEpisode(f"{path}: {name} holds values that are not finite")
     episode = Episode(**arrays, **meta)
     foreign = _foreign(path, episode)

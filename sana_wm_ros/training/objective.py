@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sana_wm_ros.training.clips import ClipBatch
-from sana_wm_ros.training.places import place_loss, travel_distance
+from sana_wm_ros.training.places import SEEN_M, place_loss, travel_distance, view_distance
 from sana_wm_ros.world_model.camera import CameraTrack, latent_intrinsics, relative_to
 from sana_wm_ros.world_model.heads import HeadOutputs, Heads
 from sana_wm_ros.world_model.transformer import SanaTransformer
@@ -26,12 +27,15 @@ class Objective:
 
     blind_share: clips whose whole future is pure noise in one pass, exactly as one-step imagination runs;
     the others noise each future chunk by its own sigma (diffusion forcing). sigma_weight_cap: most weight
-    of a frame, min(1 / sigma^2, cap). seen_share: weight of the heads' losses on frames that were seen.
+    of a frame, min(1 / sigma^2, cap). place_weight: how much more a future frame counts whose place was
+    seen in the context: what was never seen can't be foretold, and its error drowns the rest. seen_share:
+    weight of the heads' losses on frames that were seen.
     contact_weight: how much more a frame in contact counts; export takes it out of the probabilities again.
     """
 
     blind_share: float = 0.7
     sigma_weight_cap: float = 5.0
+    place_weight: float = 1.0
     collision: float = 0.1
     clearance: float = 0.5
     uncertainty: float = 0.05
@@ -71,6 +75,13 @@ def camera_track(clips: ClipBatch, image: tuple[int, int]) -> CameraTrack:
     return CameraTrack(poses_BF44=poses, before_B44=poses[:, 0], intrinsics_B4=torch.stack(rows))
 
 
+def places_again(clips: ClipBatch) -> Tensor:
+    """1 for frames whose view is near one of the context's, else 0; (B, F)."""
+    context = int(clips.context_B[0])
+    rows = [view_distance(poses[:context], poses).min(1) for poses in clips.true_poses_BF3.double().numpy()]
+    return torch.from_numpy(np.stack(rows) <= SEEN_M).float()
+
+
 def losses(
     transformer: SanaTransformer,
     heads: Heads,
@@ -95,6 +106,8 @@ def losses(
     future = clips.future_BF * clips.valid_BF
     squared = (out - x0).square().mean(dim=(3, 4))
     frame_weight = sigma.clamp_min(1e-3).pow(-2).clamp_max(objective.sigma_weight_cap) * future
+    if objective.place_weight != 1.0:
+        frame_weight = frame_weight * (1.0 + (objective.place_weight - 1.0) * places_again(clips))
     weighted = (squared * channel_weight_C).mean(2)
     latent = (frame_weight * weighted).sum() / frame_weight.sum().clamp_min(1.0)
 
@@ -129,15 +142,18 @@ def _head_losses(
     crossed = F.binary_cross_entropy_with_logits(
         read.collision_logit_BF, clips.contact_BF, pos_weight=positive, reduction="none"
     )
-    target = clips.clearance_BFK.clamp(MIN_RANGE_M, ceiling_m).log()
-    ranges = F.smooth_l1_loss(read.log_clearance_BFK, target, beta=0.2, reduction="none").mean(2)
+    measured = clips.clearance_BFK.isfinite()
+    target = clips.clearance_BFK.nan_to_num(nan=ceiling_m).clamp(MIN_RANGE_M, ceiling_m).log()
+    ranges = F.smooth_l1_loss(read.log_clearance_BFK, target, beta=0.2, reduction="none") * measured
+    ranges = ranges.sum(2) / measured.sum(2).clamp_min(1)
+    ranged = weight * measured.any(2)
     doubt = (read.log_uncertainty_BF - 0.5 * error_BF.clamp_min(1e-4).log()).square()
     distance = torch.stack(
         [torch.from_numpy(travel_distance(poses.numpy())).float() for poses in clips.true_poses_BF3]
     )
     return {
         "collision": (told * crossed).sum() / told.sum().clamp_min(1.0),
-        "clearance": (weight * ranges).sum() / weight.sum().clamp_min(1.0),
+        "clearance": (ranged * ranges).sum() / ranged.sum().clamp_min(1.0),
         "uncertainty": (future * weight * doubt).sum() / (future * weight).sum().clamp_min(1.0),
         "place": place_loss(read.place_BFE, distance, weight),
     }

@@ -1,4 +1,4 @@
-"""How far it is to drive between the places of a clip, which the place embedding learns to tell.
+"""How far views are from each other, and how far it is to drive between them (what the embedding learns).
 
 Dimension letters: B clips, F latent frames, E embedding width.
 """
@@ -13,6 +13,15 @@ from torch import Tensor
 METRES_PER_RADIAN = 0.3  # what turning on the spot counts: half a turn is about a metre
 NEAR_M = 0.4  # poses this close are one place, whatever lies between their times
 SCALE_M = 3.0
+RADIAN_M = 1.5  # a view one radian aside is as far as one 1.5 m away
+SEEN_M = 1.0  # a view this near to a seen one shows a place that was seen
+
+
+def view_distance(poses_M3: NDArray[np.float64], poses_F3: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far every seen view is from every other one, (F, M): metres, a radian aside as ``RADIAN_M``."""
+    moved = poses_F3[:, None, :2] - poses_M3[None, :, :2]
+    turn = np.abs((poses_F3[:, None, 2] - poses_M3[None, :, 2] + np.pi) % (2 * np.pi) - np.pi)
+    return np.asarray(np.hypot(moved[..., 0], moved[..., 1]) + RADIAN_M * turn)
 
 
 def travel_distance(poses_F3: NDArray[np.floating]) -> NDArray[np.float64]:

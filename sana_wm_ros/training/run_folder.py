@@ -17,6 +17,13 @@ class BadRun(ValueError):
     """A run folder that can't be gone on with; the message says why and what to do."""
 
 
+def _agree(stored: Any, asked: Any) -> bool:
+    """Whether settings are the same, but for those that came later and the stored ones do not know."""
+    if isinstance(stored, dict) and isinstance(asked, dict):
+        return all(name in asked and _agree(value, asked[name]) for name, value in stored.items())
+    return bool(stored == asked)
+
+
 @dataclass
 class RunFolder:
     """``config.yaml``, ``state.pt`` (renamed into place whole), ``metrics.jsonl`` and ``curves.png``."""
@@ -33,14 +40,19 @@ class RunFolder:
         file = path / "config.yaml"
         if file.exists():
             stored = yaml.safe_load(file.read_text())
-            if stored != config:
-                differing = sorted(k for k in {*stored, *config} if stored.get(k) != config.get(k))
+            differing = sorted(k for k in {*stored, *config} if not _agree(stored.get(k), config.get(k)))
+            if differing:
                 raise BadRun(
                     f"{path} holds a run with other settings ({', '.join(differing)}); choose another --out"
                 )
         else:
             file.write_text(yaml.safe_dump(config, sort_keys=False))
         return cls(path=path, tensorboard=tensorboard)
+
+    def config(self) -> dict[str, Any]:
+        """The settings that the run was begun with."""
+        stored: dict[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text())
+        return stored
 
     def load(self) -> dict[str, Any] | None:
         """The newest state, or None in a new run."""

@@ -1,108 +1,184 @@
 """How far to trust a trained model, on drives it never saw: pictures and ranges against honest baselines.
 
-Dimension letters: F latent frames, R raw frames of one, N candidates, K sectors.
+Dimension letters: F latent frames, H, W rows and columns of a picture.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+from sana_wm_ros.planning.types import Robot
+from sana_wm_ros.training.candidate_validation import Oracle, validate_candidates
 from sana_wm_ros.training.contact_validation import validate_contact
+from sana_wm_ros.training.drive_check import BASELINES, CUT_S, Ablation, DriveCheck, check_drive
 from sana_wm_ros.training.episodes import Episode, read_episode
 from sana_wm_ros.training.frames import list_episodes
-from sana_wm_ros.training.futures import commanded, observe
 from sana_wm_ros.world_model.model import NavigationModel
 
-HORIZONS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
-ROWS = ("model", "autoencoder", "last frame", "context mean", "nearest view", "other commands")
-RADIAN_M = 1.5  # a view one radian aside is as far as one 1.5 m away
+HORIZONS_S = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+WITHIN = 0.1  # a horizon means all frames not more than this share of it sooner or later
+SEEN = 61  # latent frames in the context: 30 s
+PERMANENCE_DRIVES = 2  # fewer drives with a place that came back have no standard error
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Film:
     """What one drive looked like at the horizons, for people: rows of pictures (F, H, W, 3)."""
 
     name: str
-    rows: dict[str, Tensor] = field(default_factory=dict)
+    rows: dict[str, NDArray[np.uint8]]
 
 
-def group_at(episode: Episode, latent: int, per_latent: int) -> Tensor:
-    """The raw frames of a latent frame, uint8 (R, H, W, 3)."""
-    return torch.from_numpy(episode.frames_THWC[(latent - 1) * per_latent + 1 : latent * per_latent + 1])
+class Horizons:
+    """Which future frames a horizon means, as far as the drives reach."""
+
+    def __init__(self, frames: int, period_s: float) -> None:
+        self.lead_F = period_s * np.arange(1, frames + 1)
+        self.seconds = [s for s in HORIZONS_S if s <= self.lead_F[-1] + 1e-9]
+
+    def frames(self, seconds: float) -> NDArray[np.bool_]:
+        """The frames of a horizon."""
+        return np.asarray(np.abs(self.lead_F - seconds) <= WITHIN * seconds + 1e-9)
+
+    def means(
+        self, values_DF: NDArray[np.float64], counted_DF: NDArray[np.bool_] | None = None
+    ) -> list[float]:
+        """Means at every horizon; each drive counts once, with its counted frames. NaN: no drive has any."""
+        counted = np.ones(values_DF.shape, bool) if counted_DF is None else counted_DF
+        means = []
+        for seconds in self.seconds:
+            inside = counted & self.frames(seconds)
+            rows = [values[row].mean() for values, row in zip(values_DF, inside, strict=True) if row.any()]
+            means.append(float(np.mean(rows)) if rows else float("nan"))
+        return means
+
+    def drives(self, counted_DF: NDArray[np.bool_]) -> list[int]:
+        """How many drives have a counted frame at every horizon."""
+        return [int((counted_DF & self.frames(s)).any(1).sum()) for s in self.seconds]
 
 
-def psnr(pictures: Tensor, truth: Tensor) -> float:
-    """Mean PSNR in dB over uint8 pictures."""
-    error = (pictures.float() - truth.float()).square().flatten(1).mean(1).clamp_min(1e-2)
-    return float((10 * torch.log10(255.0**2 / error)).mean())
+def stacked(checks: list[DriveCheck], name: str, of: str | None = None) -> NDArray[Any]:
+    """One measure of all drives, (drives, F)."""
+    return np.stack([getattr(c, name) if of is None else getattr(c, name)[of] for c in checks])
 
 
-def validate_pictures(
-    model: NavigationModel, episodes: list[Episode], *, seen: int, films: int = 4
-) -> tuple[dict[str, Any], list[Film]]:
-    """PSNR and range errors at ``HORIZONS_S`` after ``seen`` latent frames, on drives without contact there."""
-    per = model.spec.frames_per_latent
-    ahead = [int(s / model.spec.latent_period_s) for s in HORIZONS_S]
-    scores: dict[str, list[list[float]]] = {name: [] for name in (*ROWS, "standing still")}
-    ranges: dict[str, list[list[float]]] = {"model": [], "last ranges": []}
-    strips: list[Film] = []
-    for index, episode in enumerate(episodes):
-        now = (seen - 1) * per
-        other = episodes[(index + 1) % len(episodes)].commands_T3[now:]
-        ways = [episode.commands_T3[now:], other, np.zeros((1, 3), np.float32)]
-        poses = torch.stack([commanded(episode, way, seen, ahead[-1], per)[0] for way in ways])
-        _, rollout = observe(model, episode, seen).fork(len(ways)).imagine(poses)
-        pick = torch.tensor(ahead) - 1
-        imagined = [model.decode(row[pick]).unflatten(0, (-1, per)) for row in rollout.latents_NFCHW]
-        truth = torch.stack([group_at(episode, seen - 1 + a, per) for a in ahead])
-        whole = torch.from_numpy(episode.frames_THWC[: 1 + (seen - 1 + ahead[-1]) * per])
-        latents = model.autoencoder.encode(whole, first=True)
-        last = group_at(episode, seen - 1, per)
-        views = nearest_views(episode, seen, ahead, per)
-        rows = {
-            "model": imagined[0],
-            "autoencoder": model.decode(latents[seen - 1 :][torch.tensor(ahead)]).unflatten(0, (-1, per)),
-            "last frame": last[-1].expand_as(truth),
-            "context mean": model.decode(latents[:seen].mean(0, keepdim=True)).expand_as(truth),
-            "nearest view": torch.from_numpy(episode.frames_THWC[views])[:, None].expand_as(truth),
-            "other commands": imagined[1],
+def over_best(table: dict[str, list[float]]) -> list[float]:
+    """What the model has over the better of the baselines at every horizon."""
+    best = np.max([table[name] for name in BASELINES], axis=0)
+    return [float(v) for v in np.asarray(table["model"]) - best]
+
+
+def summarise(checks: list[DriveCheck], *, seen: int, period_s: float) -> dict[str, Any]:
+    """The means of all drives, by horizon; places seen in the context and others also apart."""
+    horizons = Horizons(len(checks[0].sharpness_F), period_s)
+    names = list(checks[0].psnr_F)
+    place = stacked(checks, "place_seen_F")
+
+    def table(counted: NDArray[np.bool_] | None) -> dict[str, list[float]]:
+        return {name: horizons.means(stacked(checks, "psnr_F", name), counted) for name in names}
+
+    everywhere = table(None)
+    apart: dict[str, Any] = {}
+    for name, counted in (("seen_places", place), ("new_places", ~place)):
+        rows = table(counted)
+        apart[name] = {
+            "psnr_db": rows,
+            "over_best_trivial_db": over_best(rows),
+            "drives": horizons.drives(counted),
         }
-        for name, pictures in rows.items():
-            scores[name].append([psnr(p, t) for p, t in zip(pictures, truth, strict=True)])
-        still = model.decode(latents[seen - 1 : seen])
-        scores["standing still"].append([psnr(p, still) for p in imagined[2]])
-        true_m = episode.clearance_TK[[(seen - 1 + a) * per for a in ahead]].clip(0.1, model.spec.max_range_m)
-        guess_m = rollout.clearance_NFK[0, pick].clamp_min(0.1).numpy()
-        past_m = episode.clearance_TK[now].clip(0.1, model.spec.max_range_m)
-        ranges["model"].append(np.abs(np.log(guess_m / true_m)).mean(1).tolist())
-        ranges["last ranges"].append(np.abs(np.log(past_m[None] / true_m)).mean(1).tolist())
-        if index < films:
-            shown = {"seen then": truth, **{n: rows[n] for n in ("autoencoder", "model", "nearest view")}}
-            shown = {name: pictures[:, -1] for name, pictures in shown.items()}
-            strips.append(Film(name=f"{episode.family} {episode.seed} {episode.driver}", rows=shown))
-    table = {name: np.mean(rows, axis=0).round(2).tolist() for name, rows in scores.items()}
-    errors = {name: np.mean(rows, axis=0).round(3).tolist() for name, rows in ranges.items()}
-    seconds = (seen - 1) * model.spec.latent_period_s
-    result = {"drives": len(episodes), "seen_s": seconds, "psnr_db": table, "clearance_log_error": errors}
-    return result, strips
+    first_10_s = (horizons.lead_F >= 1.0) & (horizons.lead_F <= 10.0)
+    told = stacked(checks, "psnr_F", "model") - stacked(checks, "psnr_F", "other commands")
+    still = stacked(checks, "still_error_F").mean(0)
+    # the first horizon's single frame is the young error; the last horizon's mean the old one
+    ratio = still[horizons.frames(horizons.seconds[-1])].mean() / still[horizons.frames(1.0)].mean()
+    doubt = [(c.uncertainty_F, c.latent_error_F) for c in checks]
+    return _rounded(
+        {
+            "drives": len(checks),
+            "seen_s": (seen - 1) * period_s,
+            "horizons_s": horizons.seconds,
+            "psnr_db": everywhere,
+            "over_best_trivial_db": over_best(everywhere),
+            **apart,
+            "sharpness": horizons.means(stacked(checks, "sharpness_F")),
+            "clearance_log_error": {
+                name: horizons.means(stacked(checks, "range_error_F", name))
+                for name in checks[0].range_error_F
+            },
+            "clearance_ratio": {
+                f"{s:g} s": _ratio_at(checks, horizons, s) for s in (1.0, 15.0) if s <= horizons.lead_F[-1]
+            },
+            "controllability_db": float(told[:, first_10_s].mean()),
+            "permanence": permanence(checks),
+            "stand_still": {
+                "error": horizons.means(stacked(checks, "still_error_F")),
+                "ratio": float(ratio),
+            },
+            "uncertainty_correlation": float(
+                np.corrcoef(np.concatenate([d[0] for d in doubt]), np.concatenate([d[1] for d in doubt]))[
+                    0, 1
+                ]
+            ),
+        }
+    )
 
 
-def nearest_views(episode: Episode, seen: int, ahead: list[int], per_latent: int) -> list[int]:
-    """For each horizon the seen raw frame whose true pose is nearest to the one then."""
-    past = episode.poses_T3[: (seen - 1) * per_latent + 1].astype(np.float64)
-    chosen = []
-    for a in ahead:
-        x, y, yaw = episode.poses_T3[(seen - 1 + a) * per_latent].astype(np.float64)
-        turn = np.abs((past[:, 2] - yaw + np.pi) % (2 * np.pi) - np.pi)
-        chosen.append(int(np.argmin(np.hypot(past[:, 0] - x, past[:, 1] - y) + RADIAN_M * turn)))
-    return chosen
+def permanence(checks: list[DriveCheck]) -> dict[str, Any]:
+    """On views that are back after a long absence: the whole memory over that of the last seconds, in dB."""
+    cut = f"memory of {CUT_S:g} s"
+    gains = [float((c.psnr_F["model"] - c.psnr_F[cut])[c.back_F].mean()) for c in checks if c.back_F.any()]
+    over = [
+        float((c.psnr_F["model"] - c.psnr_F["nearest view"])[c.back_F].mean())
+        for c in checks
+        if c.back_F.any()
+    ]
+    if len(gains) < PERMANENCE_DRIVES:
+        return {"drives": len(gains)}
+    return {
+        "drives": len(gains),
+        "frames": int(sum(c.back_F.sum() for c in checks)),
+        "gain_db": float(np.mean(gains)),
+        "standard_error_db": float(np.std(gains, ddof=1) / len(gains) ** 0.5),
+        "over_nearest_view_db": float(np.mean(over)),
+    }
+
+
+def _ratio_at(checks: list[DriveCheck], horizons: Horizons, seconds: float) -> float:
+    frames = horizons.frames(seconds)
+    model, past = (
+        stacked(checks, "range_error_F", name)[:, frames].mean() for name in ("model", "last ranges")
+    )
+    return float(model / past)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_rounded(entry) for entry in value]
+    return round(value, 3) if isinstance(value, float) else value
+
+
+def picked_films(checks: list[DriveCheck], period_s: float) -> list[Film]:
+    """The median, the best and the worst drive by their first 10 s over the last frame repeated."""
+    horizons = Horizons(len(checks[0].sharpness_F), period_s)
+    early = horizons.lead_F <= 10.0
+    gain = [float((c.psnr_F["model"] - c.psnr_F["last frame"])[early].mean()) for c in checks]
+    order = np.argsort(gain)
+    chosen = {"median": order[len(order) // 2], "best": order[-1], "worst": order[0]}
+    at = [round(s / period_s) - 1 for s in horizons.seconds]
+    films: dict[int, Film] = {}
+    for label, index in chosen.items():
+        check = checks[int(index)]
+        rows = {name: pictures[at] for name, pictures in check.pictures.items()}
+        films.setdefault(int(index), Film(name=f"{label}: {check.name}", rows=rows))
+    return list(films.values())
 
 
 def validate(
@@ -111,36 +187,74 @@ def validate(
     *,
     contact: list[Path] | None = None,
     drives: int = 24,
-    seen: int = 41,
+    seen: int = SEEN,
+    ahead_s: float = HORIZONS_S[-1],
     contact_drives: int = 60,
+    ablation: Ablation | None = None,
+    oracle: Oracle | None = None,
+    progress: Callable[[float], None] = lambda done: None,
 ) -> tuple[dict[str, Any], list[Film]]:
-    """The whole validation: ``drives`` quiet drives of ``data`` for pictures, open-loop ones of ``contact``."""
-    per = model.spec.frames_per_latent
-    needed = 1 + (seen - 1 + int(HORIZONS_S[-1] / model.spec.latent_period_s)) * per
+    """The whole validation: ``drives`` quiet drives of ``data`` for pictures, open-loop ones of ``contact``.
+
+    Drives that touch something, or end within ``ahead_s`` after ``seen`` latent frames, are passed over.
+    ``contact_drives`` 0 leaves contact out. ``oracle`` makes the true world model of a drive's building; without
+    one, the order of candidates is not measured.
+    """
+    ablation = Ablation() if ablation is None else ablation
+    per, period_s = model.spec.frames_per_latent, model.spec.latent_period_s
+    frames = round(ahead_s / period_s)
+    needed = 1 + (seen - 1 + frames) * per
 
     def quiet(episode: Episode) -> bool:
-        return len(episode) >= needed and not episode.contact_T[:needed].any()
+        return episode.open_loop and len(episode) >= needed and not episode.contact_T[:needed].any()
 
     still = _pick(data, drives, quiet)
     if not still:
-        raise ValueError(f"no drive of {needed} frames without contact in {', '.join(map(str, data))}")
-    result, films = validate_pictures(model, still, seen=seen)
-    result["horizons_s"] = HORIZONS_S
-    open_loop = _pick(contact or data, contact_drives, lambda episode: episode.open_loop)
-    result["contact"] = validate_contact(model, open_loop)
-    return result, films
+        raise ValueError(
+            f"no open-loop drive of {needed} frames without contact in {', '.join(map(str, data))}; record "
+            f"some with `sana_wm record-sim --open-loop --driver tour --seconds {needed / 8 + 0.5:g}`"
+        )
+    checks = []
+    for index, episode in enumerate(still):
+        other = still[(index + 1) % len(still)].commands_T3[(seen - 1) * per :]
+        checks.append(check_drive(model, episode, other, seen=seen, frames=frames, ablation=ablation))
+        progress(0.7 * (index + 1) / len(still))
+    result = summarise(checks, seen=seen, period_s=period_s)
+    result["seeds"] = spans([episode.seed for episode in still])
+    if oracle is not None:
+        result["candidates"] = validate_candidates(model, still, oracle, robot=Robot(), seen=seen)
+    if contact_drives:
+        open_loop = _pick(contact or data, contact_drives, lambda episode: episode.open_loop)
+        result["contact"] = validate_contact(model, open_loop, ablation=ablation)
+    progress(1.0)
+    return result, picked_films(checks, period_s)
 
 
 def _pick(folders: list[Path], count: int, wanted: Callable[[Episode], bool]) -> list[Episode]:
-    """The first ``count`` drives that are wanted, in the order of their names."""
+    """``count`` wanted drives, as many of each folder as it has, in the order of their names."""
+    queues = [iter(list_episodes([folder])) for folder in folders]
     chosen: list[Episode] = []
-    for path in list_episodes(folders):
-        if len(chosen) == count:
-            break
-        episode = read_episode(path)
-        if wanted(episode):
-            chosen.append(episode)
-    return chosen
+    while queues and len(chosen) < count:
+        for queue in list(queues):
+            for path in queue:
+                episode = read_episode(path)
+                if wanted(episode):
+                    chosen.append(episode)
+                    break
+            else:
+                queues.remove(queue)
+    return chosen[:count]
+
+
+def spans(seeds: list[int]) -> str:
+    """Seeds as ranges: ``3-5, 9``; gaps of up to ten count as none."""
+    found: list[list[int]] = []
+    for seed in sorted(seeds):
+        if found and seed - found[-1][1] <= 10:
+            found[-1][1] = seed
+        else:
+            found.append([seed, seed])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
 
 
 def draw_film_strips(films: list[Film], path: Path) -> None:
@@ -148,13 +262,14 @@ def draw_film_strips(films: list[Film], path: Path) -> None:
     from matplotlib.figure import Figure
 
     names = list(films[0].rows)
-    figure = Figure(figsize=(10, 1.15 * len(films) * len(names)), layout="constrained")
-    grid = figure.subplots(len(films) * len(names), len(HORIZONS_S), squeeze=False)
+    columns = len(next(iter(films[0].rows.values())))
+    figure = Figure(figsize=(1.6 * columns, 1.15 * len(films) * len(names)), layout="constrained")
+    grid = figure.subplots(len(films) * len(names), columns, squeeze=False)
     for f, film in enumerate(films):
         for r, name in enumerate(names):
-            for h, seconds in enumerate(HORIZONS_S):
+            for h, seconds in enumerate(HORIZONS_S[:columns]):
                 axes = grid[f * len(names) + r][h]
-                axes.imshow(film.rows[name][h].numpy())
+                axes.imshow(film.rows[name][h])
                 axes.set_xticks([])
                 axes.set_yticks([])
                 if r == 0:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.kernels import Form, choose, form
+from sana_wm_ros.world_model.kernels import Form, choose, form, portable
 from sana_wm_ros.world_model.kernels.tables import Tables
 from sana_wm_ros.world_model.layers import RMSNorm, placed, renormed, rms_normalised, unplaced
 from sana_wm_ros.world_model.segment import Segment
@@ -93,7 +93,7 @@ class TwoBranchAttention(nn.Module):
         The latter are (F, B, plain H, S, D), or None for 0.
         """
         H, C = self.config.heads, self.config.width
-        fused = self.form(x_FBSC).fused
+        fused = self.fused(x_FBSC)
         if fused is not None and not self.config.renorm:
             tables = _tables(segment, matrix_FBS44)
             return fused.prepare(
@@ -116,12 +116,17 @@ class TwoBranchAttention(nn.Module):
         """How attention is computed where ``x`` is, unless ``form_name`` says it."""
         return form(self.form_name or choose(x.device).name)
 
+    def fused(self, x: Tensor) -> Any:
+        """Fused preparation where ``x`` is, or None: Triton's knows no places as phases."""
+        fused = self.form(x).fused
+        return None if self.config.translation == "rotary" and fused is not portable else fused
+
     def finish(
         self, x_FBSHD: Tensor, factor_FBSH1: Tensor | None, gate_FBSC: Tensor, segment: Segment
     ) -> Tensor:
         """Camera heads back to their rays, main ones times a factor, then both joined, gated, projected."""
         kind = gate_FBSC.dtype
-        fused = self.form(x_FBSHD).fused
+        fused = self.fused(x_FBSHD)
         if fused is None:
             parts = unplaced(x_FBSHD, factor_FBSH1, segment)
         else:
@@ -136,4 +141,5 @@ class TwoBranchAttention(nn.Module):
 def _tables(segment: Segment, matrix_FBS44: Tensor) -> Tables:
     """Where a segment's tokens are, as fused preparation reads it."""
     rope, camera_rope = segment.rope_pairs
-    return Tables(matrix=matrix_FBS44.flatten(0, 2).contiguous(), rope=rope, camera_rope=camera_rope)
+    matrix = matrix_FBS44.flatten(0, 2).contiguous()
+    return Tables(matrix=matrix, rope=rope, camera_rope=camera_rope, place=segment.place_FB1EE)

@@ -68,11 +68,13 @@ class CameraTables:
     """Per-token inputs made once per segment for all blocks, time first.
 
     ray_FBS44: P, world to ray frame. ray_inverse_FBS44: its inverse. plucker_FBSP: rays, P = 6 R.
+    place_FB3: where the camera is, in metres, with rotary translation; else P says it.
     """
 
     ray_FBS44: Tensor
     ray_inverse_FBS44: Tensor
     plucker_FBSP: Tensor
+    place_FB3: Tensor | None = None
 
 
 def latent_intrinsics(
@@ -159,8 +161,10 @@ def camera_tables(track: CameraTrack, config: TransformerConfig) -> CameraTables
     """Everything the blocks need to know of the camera, from a track of F frames.
 
     P of a token is the product of a constant of its pixel (camera -> ray) and of its frame (world ->
-    camera), which is what UCPE's construction comes to for a pinhole camera.
+    camera), which is what UCPE's construction comes to for a pinhole camera. With rotary translation the
+    matrices only turn, and rays start where their latent frame began: nothing here knows the anchor's place.
     """
+    rotary = config.translation == "rotary"
     scaled = track.poses_BF44.float().clone()
     scaled[..., :3, 3] *= config.position_scale
     before = track.before_B44.float().clone()
@@ -172,12 +176,20 @@ def camera_tables(track: CameraTrack, config: TransformerConfig) -> CameraTables
     to_ray_BS44[..., :3, :3] = turn_BS33
     to_ray_BS44[..., 3, 3] = 1.0
     poses_FB44 = scaled.transpose(0, 1)
+    if rotary:
+        poses_FB44 = poses_FB44.clone()
+        poses_FB44[..., :3, 3] = 0.0
     ray = to_ray_BS44 @ rigid_inverse(poses_FB44)[:, :, None]
     inverse = poses_FB44[:, :, None] @ to_ray_BS44.transpose(-1, -2)
 
     starts = torch.cat([before[:, None], scaled[:, :-1]], 1)
+    if rotary:
+        scaled = scaled.clone()
+        scaled[..., :3, 3] -= starts[..., :3, 3]
+        starts[..., :3, 3] = 0.0
     way_BFR44 = interpolate(starts, scaled, config.raw_per_latent)
     direction = torch.einsum("bfrij,bsj->fbsri", way_BFR44[..., :3, :3], rays_BS3)
     centre = way_BFR44[..., :3, 3].transpose(0, 1)[:, :, None].expand_as(direction)
     plucker = torch.cat([direction, cross(centre, direction)], -1).flatten(-2)
-    return CameraTables(ray_FBS44=ray, ray_inverse_FBS44=inverse, plucker_FBSP=plucker)
+    place = track.poses_BF44[..., :3, 3].transpose(0, 1) if rotary else None
+    return CameraTables(ray_FBS44=ray, ray_inverse_FBS44=inverse, plucker_FBSP=plucker, place_FB3=place)

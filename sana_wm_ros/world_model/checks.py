@@ -63,3 +63,14 @@ def checked_intrinsics(intrinsics: Intrinsics, spec: ModelSpec) -> Intrinsics:
                 f"intrinsics must be those of the {spec.image_width} x {spec.image_height} image"
             )
     return intrinsics
+
+
+def checked_choice(index_N: Tensor, size: int) -> Tensor:
+    """Numbers of candidates to keep out of ``size``, from numbers or from a mask."""
+    if not isinstance(index_N, Tensor) or index_N.ndim != 1 or index_N.is_floating_point():
+        raise TypeError("select takes a one-dimensional tensor of candidate numbers (or a mask)")
+    if index_N.dtype == torch.bool:
+        index_N = index_N.nonzero()[:, 0]
+    if len(index_N) == 0 or int(index_N.min()) < 0 or int(index_N.max()) >= size:
+        raise ValueError(f"candidates {index_N.tolist()}; expected some of 0 to {size - 1}")
+    return index_N

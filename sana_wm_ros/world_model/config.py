@@ -28,8 +28,14 @@ class TransformerConfig:
     keyframes: seen frames that softmax blocks remember beside the window, kept for coverage of places
         (0: none, as published). keyframe_reads: how many of them a chunk looks up, those whose view
         overlaps its own most.
+    keyframe_guide: the keyframes that show most of an imagined frame are also moved to its rays and enter
+        with it.
     raw_per_latent: raw frames whose rays the Plücker input holds, 6 channels each.
     position_scale: model units per metre (the camera branch likes positions of about 1).
+    translation: how the camera branch knows where a frame was seen from. homogeneous: in UCPE's 4 x 4
+        matrices, as published; far from the anchor its numbers grow, and moving the anchor is exact only
+        at first. rotary: as phases of positions, orthogonal, so that no place is special.
+    reach_m: how far from its anchor a context may get before the anchor follows it.
     prediction: what the last layer says, the clean latent (x0) or the flow (noise - x0).
     bounded_keys: scale beta so that no memory transition has an eigenvalue outside [0, 1].
     denominator_floor: least normaliser of the linear attention (0: the published 1e-8 is added).
@@ -60,11 +66,13 @@ class TransformerConfig:
     softmax_every: int = 4
     window_frames: int = 16
     sink_frames: int = 1
-    keyframes: int = 0
-    keyframe_reads: int = 4
+    keyframes: int = _later(0)
+    keyframe_reads: int = _later(4)
     conv_width: int = 4
     raw_per_latent: int = 4
     position_scale: float = 0.15
+    translation: Literal["homogeneous", "rotary"] = _later("homogeneous")
+    reach_m: float = _later(20.0)
     chunk_frames: int = 2
     max_chunk_frames: int = 3
     prediction: Literal["x0", "flow"] = "x0"
@@ -75,6 +83,7 @@ class TransformerConfig:
     timestep_width: int = 256
     default_steps: int = 1
     flow_shift: float = 1.0
+    keyframe_guide: bool = _later(False)
     text_width: int = _later(0)
     renorm: bool = _later(False)
     softmax_scale: Literal["head", "padded_camera", "padded"] = _later("head")
@@ -98,7 +107,7 @@ class TransformerConfig:
                 raise BadConfig(f"{name} is {value!r}; expected a whole number from {low} to {high}")
         real = {
             "mlp_ratio": (0.5, 16.0), "position_scale": (1e-4, 1e4), "denominator_floor": (0.0, 10.0),
-            "flow_shift": (0.01, 100.0),
+            "flow_shift": (0.01, 100.0), "reach_m": (0.1, 1e6),
         }  # fmt: skip
         for name, (low_real, high_real) in real.items():
             value = getattr(self, name)
@@ -107,13 +116,15 @@ class TransformerConfig:
                 raise BadConfig(f"{name} is {value!r}; expected a number from {low_real} to {high_real}")
         switches = (
             "bounded_keys", "truncate_timesteps", "blank_pure_noise", "renorm", "softmax_bf16",
-            "causal_softmax", "carried_camera_conv",
+            "causal_softmax", "carried_camera_conv", "keyframe_guide",
         )  # fmt: skip
         for name in switches:
             if not isinstance(getattr(self, name), bool):
                 raise BadConfig(f"{name} is {getattr(self, name)!r}; expected true or false")
         if self.prediction not in ("x0", "flow"):
             raise BadConfig(f"prediction is {self.prediction!r}; expected x0 or flow")
+        if self.translation not in ("homogeneous", "rotary"):
+            raise BadConfig(f"translation is {self.translation!r}; expected homogeneous or rotary")
         if self.softmax_scale not in ("head", "padded_camera", "padded"):
             raise BadConfig(
                 f"softmax_scale is {self.softmax_scale!r}; expected head, padded_camera or padded"
@@ -126,6 +137,8 @@ class TransformerConfig:
             raise BadConfig(f"head_width is {self.head_width}; expected a multiple of 8 (4x4 camera groups)")
         if 0 < self.keyframes < self.keyframe_reads:
             raise BadConfig(f"keyframes is {self.keyframes}; expected 0 or at least keyframe_reads")
+        if self.keyframe_guide and self.keyframes < 2:
+            raise BadConfig(f"keyframe_guide is on and keyframes is {self.keyframes}; expected at least 2")
         if self.chunk_frames > self.max_chunk_frames:
             raise BadConfig(f"chunk_frames is {self.chunk_frames}; expected at most {self.max_chunk_frames}")
 

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 from sana_wm_ros.world_model.attention import TwoBranchAttention
 from sana_wm_ros.world_model.camera import CameraTrack
+from sana_wm_ros.world_model.keyframes import recall
 from sana_wm_ros.world_model.model import NavigationModel
 from sana_wm_ros.world_model.segment import make_segment
-from sana_wm_ros.world_model.state import DeltaState, ModelState, WindowState
+from sana_wm_ros.world_model.state import ModelState
 
 Format = Literal["onnx", "aoti"]
 SUFFIX: dict[str, str] = {"onnx": ".onnx", "aoti": ".pt2"}
@@ -38,10 +39,6 @@ class ChunkStep(nn.Module):
 
     def __init__(self, model: NavigationModel, chunk_frames: int | None = None) -> None:
         super().__init__()
-        if model.transformer.config.keyframes:
-            raise CannotExport(
-                "keyframe memory chooses by pose what it reads; only models without are exported"
-            )
         self.model = model
         self.chunk = chunk_frames or model.transformer.config.chunk_frames
         config = model.transformer.config
@@ -63,11 +60,13 @@ class ChunkStep(nn.Module):
 
     @property
     def state_names(self) -> list[str]:
-        """Names of the state's tensors in their order: block0.memory_BHRD, ..."""
+        """Names of the state's tensors in their order: block0.memory_BHRD, ..., keyframes.poses_BK44."""
+        parts: list[tuple[str, Any]] = [(f"block{i}", block) for i, block in enumerate(self.template.blocks)]
+        parts += [("keyframes", self.template.keyframes)] if self.template.keyframes else []
         return [
-            f"block{i}.{name}"
-            for i, block in enumerate(self.template.blocks)
-            for name, value in vars(block).items()
+            f"{part}.{name}"
+            for part, of in parts
+            for name, value in vars(of).items()
             if isinstance(value, Tensor)
         ]
 
@@ -102,13 +101,18 @@ class ChunkStep(nn.Module):
         """``OUTPUTS``, then the state's tensors. Poses are relative to the context's anchor, in metres."""
         transformer, config = self.model.transformer, self.model.transformer.config
         track = CameraTrack(poses_BF44=poses_NF44, before_B44=before_N44, intrinsics_B4=intrinsics_N4)
-        # The template's numbers decide what is seen; only the distance between them matters.
-        segment = make_segment(config, track, self.template.next_frame, (self.chunk,), position=position)
-        blocks = with_tensors(self.template, state).blocks
-        out, features, left = transformer.passed(x_NFCHW, sigma_11, segment, blocks)
+        before = with_tensors(self.template, state)
+        found = None
+        if before.keyframes is not None:
+            nothing = x_NFCHW.flatten(3).transpose(2, 3)[:, :0]
+            found, _ = recall(config, before.keyframes, track, position, (self.chunk,), nothing)
+        # The template's numbers decide what the window shows; only the distance between them matters.
+        first = self.template.next_frame
+        segment = make_segment(config, track, first, (self.chunk,), found, position)
+        out, features, blocks = transformer.passed(x_NFCHW, sigma_11, segment, before.blocks)
         clean = out if config.prediction == "x0" else x_NFCHW - sigma_11[..., None, None, None] * out
         said = self.model.heads(features)
-        after = ModelState(next_frame=0, blocks=left)
+        after = replace(before, blocks=blocks)
         return (
             clean, said.collision_BF, said.clearance_BFK, said.uncertainty_BF, said.place_BFE, *tensors_of(after),
         )  # fmt: skip
@@ -135,8 +139,7 @@ def batch_axes(state: ModelState) -> list[tuple[Tensor, int]]:
         found.append((tensor, axis))
         return tensor
 
-    for block in state.blocks:
-        block.changed(note)
+    state.changed(note)
     return found
 
 
@@ -148,10 +151,7 @@ def tensors_of(state: ModelState) -> list[Tensor]:
 def with_tensors(template: ModelState, tensors: tuple[Tensor, ...]) -> ModelState:
     """The template with other tensors in the same order."""
     following = iter(tensors)
-    blocks: list[DeltaState | WindowState] = [
-        block.changed(lambda tensor, axis: next(following)) for block in template.blocks
-    ]
-    return replace(template, blocks=tuple(blocks))
+    return template.changed(lambda tensor, axis: next(following))
 
 
 @contextmanager

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sana_wm_ros.world_model import guide
 from sana_wm_ros.world_model.camera import CameraTrack
 from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.rope import time_turns
+from sana_wm_ros.world_model.guide import FADE, within
+from sana_wm_ros.world_model.rope import time_angles
 
 EMPTY = -1
 # Metres that the length of a change of heading counts: turning by 45 degrees is as new as 1 m.
 HEADING_M = 1.3
 # A view is probed by points along bearings across the picture (shares of its width) at these depths.
 BEARINGS, DEPTHS_M = (0.1, 0.3, 0.5, 0.7, 0.9), (0.7, 1.5, 3.0, 6.0)
-# Shares of the picture's size over which a point that leaves it fades.
-FADE = 0.25
 # Overlap (0 to 1, mean over points) below which a keyframe tells a chunk nothing and is not read.
 LEAST_OVERLAP = 0.04
 # What a keyframe's own overlap counts beside what it adds to those already taken.
@@ -35,11 +35,12 @@ class Keyframes:
     """Where the kept frames were seen: empty slots first, then from the oldest to the newest.
 
     numbers_BK: frame numbers, ``EMPTY`` where there is none. poses_BK44: camera poses relative to the
-    anchor, in metres.
+    anchor, in metres. latents_BKSC: what was seen, where imagined frames are guided by it (else no tokens).
     """
 
     numbers_BK: Tensor
     poses_BK44: Tensor
+    latents_BKSC: Tensor
 
     @staticmethod
     def none(config: TransformerConfig, batch: int, device: torch.device) -> Keyframes:
@@ -47,11 +48,22 @@ class Keyframes:
         return Keyframes(
             numbers_BK=torch.full((batch, config.keyframes), EMPTY, device=device),
             poses_BK44=torch.eye(4, device=device).repeat(batch, config.keyframes, 1, 1),
+            latents_BKSC=torch.zeros(
+                batch,
+                config.keyframes,
+                config.tokens if config.keyframe_guide else 0,
+                config.latent_channels,
+                device=device,
+            ),
         )
 
     def changed(self, change: Callable[[Tensor, int], Tensor]) -> Keyframes:
         """The same with ``change(tensor, its batch axis)`` applied to every tensor."""
-        return Keyframes(numbers_BK=change(self.numbers_BK, 0), poses_BK44=change(self.poses_BK44, 0))
+        return Keyframes(
+            numbers_BK=change(self.numbers_BK, 0),
+            poses_BK44=change(self.poses_BK44, 0),
+            latents_BKSC=change(self.latents_BKSC, 0),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +71,17 @@ class Recall:
     """What the blocks need to know about one segment.
 
     Entries count the bank's K slots, then the segment's own frames. reads_BCR: the entries that each
-    chunk looks up. valid_BCR: false where none was worth it. turns_BCR22P: complex factors that move
-    each to its time (``time_turns``). kept_BK: entries that make the bank after the segment, None
-    where it stays as it is.
+    chunk looks up. valid_BCR: false where none was worth it. angles_BCR22P: what turns each
+    to its time (``time_angles``). kept_BK: entries that make the bank after the segment, None
+    where it stays as it is. guide_FBSX: inputs of frames that nobody saw (``guide``), zeros for the others;
+    None where there is no guide.
     """
 
     reads_BCR: Tensor
     valid_BCR: Tensor
-    turns_BCR22P: Tensor
+    angles_BCR22P: Tensor
     kept_BK: Tensor | None
+    guide_FBSX: Tensor | None
 
     def mask(self, chunk: int, seen: int, tokens: int) -> Tensor:
         """Which keys a chunk's queries may see, (B, 1, 1, keys): ``seen`` frames, then those looked up."""
@@ -81,20 +95,23 @@ def recall(
     config: TransformerConfig,
     keyframes: Keyframes,
     track: CameraTrack,
-    first_frame: int,
+    first_frame: int | Tensor,
     chunk_lengths: tuple[int, ...],
-    observed: int,
+    observed_BFSC: Tensor,
 ) -> tuple[Recall, Keyframes]:
     """Choose for every chunk of a segment, and what is kept after it.
 
-    The first ``observed`` frames were seen. They are offered to the bank one by one, each once its chunk
-    is over: a chunk looks up what was kept before it began, whether it comes alone or with others.
+    observed_BFSC: latents of the segment's first frames, which a camera saw. They are offered to the bank one
+    by one, each once its chunk is over: a chunk looks up what was kept before it began, whether it comes alone
+    or with others. A tensor as ``first_frame`` stays an input where a pass is recorded; nothing is observed then.
     """
     B, K = keyframes.numbers_BK.shape
-    device = keyframes.numbers_BK.device
-    numbers = torch.arange(first_frame, first_frame + observed, device=device).expand(B, observed)
+    device, observed = keyframes.numbers_BK.device, observed_BFSC.shape[1]
+    numbers = (first_frame + torch.arange(observed, device=device)).expand(B, observed)
     numbers = torch.cat([keyframes.numbers_BK, numbers], 1)
     poses = torch.cat([keyframes.poses_BK44, track.poses_BF44[:, :observed]], 1)
+    tokens = keyframes.latents_BKSC.shape[2]
+    latents = torch.cat([keyframes.latents_BKSC, observed_BFSC[:, :, :tokens].float()], 1)
     places = torch.cat([poses[..., :3, 3], HEADING_M * poses[..., :3, 2]], -1)
     slots = torch.arange(K, device=device).expand(B, K)
     before, starts, start = [], [], 0
@@ -118,15 +135,45 @@ def recall(
     slots_BCR, valid_BCR = chosen(overlap.masked_fill(closed[..., None], 0.0), config.keyframe_reads)
     # All are moved to one time, just before the window: rotary positions know no longer distances.
     shift = (first_C - config.window_frames - 1)[:, None] - numbers_BCK.gather(2, slots_BCR)
+    guided = None
+    if config.keyframe_guide and observed < start:
+        chunk_F = [chunk for chunk, length in enumerate(chunk_lengths) for _ in range(length)]
+        guided = _guide(config, kept_BCK[:, chunk_F], numbers, poses, latents, track, observed)
     found = Recall(
         reads_BCR=kept_BCK.gather(2, slots_BCR),
         valid_BCR=valid_BCR,
-        turns_BCR22P=time_turns(config, shift),
+        angles_BCR22P=time_angles(config, shift),
         kept_BK=slots if observed else None,
+        guide_FBSX=guided,
     )
     if not observed:
         return found, keyframes
-    return found, Keyframes(numbers_BK=numbers.gather(1, slots), poses_BK44=poses[row[:, 0], slots])
+    rows = row[:, 0]
+    return found, Keyframes(
+        numbers_BK=numbers[rows, slots], poses_BK44=poses[rows, slots], latents_BKSC=latents[rows, slots]
+    )
+
+
+def _guide(
+    config: TransformerConfig,
+    kept_BFK: Tensor,
+    numbers: Tensor,
+    poses: Tensor,
+    latents: Tensor,
+    track: CameraTrack,
+    observed: int,
+) -> Tensor:
+    """The guide of every frame from what was kept before its chunk, the window's frames too; none for seen ones."""
+    row = torch.arange(len(kept_BFK), device=kept_BFK.device)[:, None, None]
+    kept_BFK, views = kept_BFK[:, observed:], track.poses_BF44[:, observed:].float()
+    overlap = view_overlap(config, views[:, :, None], poses[row, kept_BFK], track.intrinsics_B4)
+    empty = numbers[row, kept_BFK] == EMPTY
+    slots_BFR, valid_BFR = chosen(overlap.masked_fill(empty[..., None], 0.0), guide.READS)
+    entries = kept_BFK.gather(2, slots_BFR)
+    moved = guide.moved(
+        config, views, poses[row, entries].float(), latents[row, entries], valid_BFR, track.intrinsics_B4
+    )
+    return torch.cat([moved.new_zeros(observed, *moved.shape[1:]), moved])
 
 
 def offered(slots_BK: Tensor, entry: int, numbers: Tensor, places: Tensor, one_visit: int) -> Tensor:
@@ -140,7 +187,8 @@ def offered(slots_BK: Tensor, entry: int, numbers: Tensor, places: Tensor, one_v
     joined = torch.cat([slots_BK, slots_BK.new_full((B, 1), entry)], 1)
     row = torch.arange(B, device=joined.device)[:, None]
     place, number = places[row, joined], numbers[row, joined]
-    apart = (place[:, :, None] - place[:, None]).square().sum(-1)
+    # Rounded, here and below, so that among equals the first is taken and not whoever rounding favours.
+    apart = ((place[:, :, None] - place[:, None]).square().sum(-1) * 1024.0).round()
     pairs = torch.ones(K + 1, K + 1, dtype=torch.bool, device=joined.device).triu(1)
     closest = apart.masked_fill(~pairs, torch.inf).flatten(1).argmin(1)
     older, newer = closest // (K + 1), closest % (K + 1)
@@ -176,17 +224,11 @@ def view_overlap(
     ahead = seen[..., 2].clamp(min=0.05)
     camera = (fx, fy, cx, cy)
     fx, fy, cx, cy = (value[:, None, None, None] for value in camera)
-    inside = _within(seen[..., 0] / ahead * fx + cx, W) * _within(seen[..., 1] / ahead * fy + cy, H)
+    inside = within(seen[..., 0] / ahead * fx + cx, W, FADE) * within(seen[..., 1] / ahead * fy + cy, H, FADE)
     near, far = from_view.norm(dim=-1)[:, :, None], seen.norm(dim=-1)
     same_side = (from_view[:, :, None] * moved).sum(-1) / (near * far).clamp(min=1e-6)
     as_near = torch.minimum(near, far) / torch.maximum(near, far)
     return torch.where(seen[..., 2] > 0.05, inside * same_side.clamp(min=0.0) * as_near, 0.0)
-
-
-def _within(pixel: Tensor, size: int) -> Tensor:
-    """1 inside the picture, fading to 0 outside."""
-    outside = (pixel - 0.5 * (size - 1)).abs() - 0.5 * size
-    return (1.0 - outside / (FADE * size)).clamp(0.0, 1.0)
 
 
 def chosen(overlap_BCKP: Tensor, reads: int) -> tuple[Tensor, Tensor]:
@@ -196,7 +238,6 @@ def chosen(overlap_BCKP: Tensor, reads: int) -> tuple[Tensor, Tensor]:
     free, picks = torch.ones_like(own, dtype=torch.bool), []
     for _ in range(reads):
         gain = (overlap_BCKP - best[:, :, None]).clamp(min=0.0).mean(-1) + OWN_SHARE * own
-        # Rounded, so that the last bits of a sum never decide; the first of equals is taken.
         pick = (gain * 4096.0).round().masked_fill(~free, -1.0).argmax(2, keepdim=True)
         picks.append(pick)
         free = free.scatter(2, pick, False)

@@ -12,9 +12,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from sana_wm_ros.world_model.anchor import anchored_pieces, moved
 from sana_wm_ros.world_model.autoencoder import Autoencoder
 from sana_wm_ros.world_model.camera import CameraTrack, latent_intrinsics, relative_to
-from sana_wm_ros.world_model.checks import checked_frames, checked_intrinsics, checked_poses
+from sana_wm_ros.world_model.checks import (
+    checked_choice,
+    checked_frames,
+    checked_intrinsics,
+    checked_poses,
+)
 from sana_wm_ros.world_model.heads import Heads
 from sana_wm_ros.world_model.protocol import Intrinsics, ModelSpec, Rollout
 from sana_wm_ros.world_model.sampler import denoise, noise_levels, shared_noise
@@ -91,7 +97,10 @@ class NavigationModel(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class NavigationContext:
-    """What the camera saw, as a state of constant size. The anchor is the first frame's camera pose."""
+    """What the camera saw, as a state of constant size.
+
+    The anchor is the first frame's camera pose; its place follows the camera in steps of the preset's reach.
+    """
 
     model: NavigationModel
     state: ModelState
@@ -115,28 +124,42 @@ class NavigationContext:
         model, first = self.model, self.latent_frames == 0
         group = model.spec.frames_per_latent
         frames = checked_frames(frames_THWC, model.spec, first)
-        poses = checked_poses(poses_T44, (len(frames),)).to(model.device)
+        poses = checked_poses(poses_T44, (len(frames),))
         poses_F44 = poses[0 if first else group - 1 :: group]
         latents = model.autoencoder.encode(frames.to(model.device), first=first)
-        anchor = poses_F44[0] if self.anchor_44 is None else self.anchor_44
-        before = poses_F44[0] if self.last_pose_44 is None else self.last_pose_44
-        track = CameraTrack(
-            poses_BF44=relative_to(anchor, poses_F44)[None],
-            before_B44=relative_to(anchor, before)[None],
-            intrinsics_B4=self.intrinsics_4[None],
-        )
+        return self.extend_latents(latents, poses_F44)
+
+    @torch.no_grad()
+    def extend_latents(self, latents_FCHW: Tensor, poses_F44: Tensor) -> NavigationContext:
+        """``extend`` for frames that are encoded already, with the camera poses at their ends.
+
+        Where the camera has got further than the preset's reach from the anchor, the anchor follows it.
+        """
+        model, config, first = self.model, self.model.transformer.config, self.latent_frames == 0
+        poses = checked_poses(poses_F44, (len(latents_FCHW),)).to(model.device)
+        here = poses[0] if self.last_pose_44 is None else self.last_pose_44
+        anchor = poses[0] if self.anchor_44 is None else self.anchor_44
         # The first frame is a chunk of its own, as it is when a context begins with nothing else.
-        pieces: list[tuple[int, ...]] = [(1,)] if first else []
-        pieces += model.pieces(len(latents) - len(pieces), OBSERVE_FRAMES)
-        state, start, clean = self.state, 0, latents.new_zeros(1, 1)
-        for chunks in pieces:
-            stop = start + sum(chunks)
-            _, _, state = model.transformer(
-                latents[None, start:stop], clean, track.slice(start, stop), state, chunks, stop - start
+        lengths = model.transformer.chunk_lengths(len(poses) - first)
+        lengths = (1, *lengths) if first else lengths
+        pieces = anchored_pieces(lengths, poses, here, anchor, reach_m=config.reach_m, most=OBSERVE_FRAMES)
+        state, start, clean = self.state, 0, latents_FCHW.new_zeros(1, 1)
+        for piece in pieces:
+            stop, anchor = start + sum(piece.chunk_lengths), piece.anchor_44
+            if piece.by_3 is not None:
+                state = moved(config, state, piece.by_3)
+            track = CameraTrack(
+                poses_BF44=relative_to(anchor, poses[start:stop])[None],
+                before_B44=relative_to(anchor, here)[None],
+                intrinsics_B4=self.intrinsics_4[None],
             )
-            start = stop
+            latents = latents_FCHW[None, start:stop]
+            _, _, state = model.transformer(
+                latents, clean, track, state, piece.chunk_lengths, observed=stop - start
+            )
+            here, start = poses[stop - 1], stop
         return replace(
-            self, state=state, anchor_44=anchor, last_pose_44=poses_F44[-1], last_latent_CHW=latents[-1]
+            self, state=state, anchor_44=anchor, last_pose_44=here, last_latent_CHW=latents_FCHW[-1]
         )
 
     def fork(self, candidates: int) -> NavigationBatch:
@@ -221,13 +244,7 @@ class NavigationBatch:
 
     def select(self, index_N: Tensor) -> NavigationBatch:
         """Keep some candidates, in the order given."""
-        if not isinstance(index_N, Tensor) or index_N.ndim != 1 or index_N.is_floating_point():
-            raise TypeError("select takes a one-dimensional tensor of candidate numbers (or a mask)")
-        index_N = index_N.to(self.model.device)
-        if index_N.dtype == torch.bool:
-            index_N = index_N.nonzero()[:, 0]
-        if len(index_N) == 0 or int(index_N.min()) < 0 or int(index_N.max()) >= self.size:
-            raise ValueError(f"candidates {index_N.tolist()}; expected some of 0 to {self.size - 1}")
+        index_N = checked_choice(index_N, self.size).to(self.model.device)
         return replace(
             self,
             state=self.state.select(index_N),

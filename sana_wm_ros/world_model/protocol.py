@@ -15,6 +15,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+# What heads may say about imagined frames, beside the latents that every model gives.
+FORETOLD = ("collision", "clearance", "uncertainty", "place")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
@@ -22,6 +25,7 @@ class ModelSpec:
 
     Times are seconds, lengths metres, sizes pixels. ``frames_per_latent`` raw frames at
     ``frame_rate_hz`` make one latent frame; the first latent frame is a single raw frame.
+    foretells: which of ``FORETOLD`` the model's rollouts hold; of the others they hold NaN or nothing.
     """
 
     image_height: int
@@ -32,6 +36,17 @@ class ModelSpec:
     sectors: int
     max_range_m: float
     place_width: int
+    foretells: frozenset[str] = frozenset(FORETOLD)
+
+    def require(self, *needed: str) -> None:
+        """Raise ``ValueError`` unless the model foretells all of these."""
+        missing = [name for name in needed if name not in self.foretells]
+        if missing:
+            known = ", ".join(sorted(self.foretells)) or "latents only: it has no heads"
+            raise ValueError(
+                f"this needs a world model that foretells {', '.join(missing)}; this one foretells {known} "
+                "(published SANA-WM weights imagine, but do not judge: plan with a preset that has heads)"
+            )
 
     @property
     def latent_period_s(self) -> float:
@@ -59,6 +74,8 @@ class Rollout:
         centred on bearing ``2 pi k / K`` counter-clockwise from the robot's forward axis.
     uncertainty_NF: expected latent error (standard deviations), not negative.
     place_NFE: place embedding of unit length.
+    Where the model has no head for one of these (``ModelSpec.foretells``), collision and uncertainty are NaN,
+    clearance has no sectors and place no width.
     """
 
     latents_NFCHW: Tensor

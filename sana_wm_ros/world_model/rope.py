@@ -11,6 +11,8 @@ from torch import Tensor
 from sana_wm_ros.world_model.config import TransformerConfig
 
 THETA = 10_000.0
+# Positions: radians per model unit of the fastest pair, each further one of its axis this much slower.
+FASTEST, SLOWER = 10.0, 4.0
 
 
 def axis_widths(width: int) -> tuple[int, int, int]:
@@ -50,8 +52,8 @@ def rotary_angles(
     return table((t, v, u)), table((tc, vc, uc))
 
 
-def time_turns(config: TransformerConfig, frames: Tensor) -> Tensor:
-    """Factors that move keys and values by ``frames`` in time, (..., 2, 2, D/2): of [keys, values] of [main, camera].
+def time_angles(config: TransformerConfig, frames: Tensor) -> Tensor:
+    """Angles that move keys and values by ``frames`` in time, (..., 2, 2, D/2): of [keys, values] of [main, camera].
 
     Rows and columns stay where they are, and values of main heads have no place at all.
     """
@@ -63,9 +65,28 @@ def time_turns(config: TransformerConfig, frames: Tensor) -> Tensor:
     # The first half of a camera head moves with the camera instead.
     pairs = slice(width // 4, width // 4 + camera_time // 2)
     angle[..., 1, pairs] = turned[..., None, : camera_time // 2]
-    return unit_complex(angle)
+    return angle
 
 
 def unit_complex(angle: Tensor) -> Tensor:
     """exp(i angle), in complex64."""
     return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
+
+
+def position_turns(config: TransformerConfig, position_3: Tensor) -> Tensor:
+    """Rotations (..., D/2, D/2) of row vectors that say where a frame was seen from, in metres.
+
+    For camera heads with rotary translation: pairs of channels turn with x, z and y (right, ahead, down
+    at the anchor) at several rates. Two positions meet as their difference only.
+    """
+    pairs = config.head_width // 4
+    counts = [(pairs + 2 - axis) // 3 for axis in range(3)]
+    units = position_3.double()[..., [0, 2, 1]] * config.position_scale
+    rates = [FASTEST * SLOWER ** -torch.arange(n, device=units.device, dtype=torch.float64) for n in counts]
+    angle = torch.cat([units[..., i : i + 1] * rate for i, rate in enumerate(rates)], -1)
+    cosine, sine = angle.cos().float(), angle.sin().float()
+    turn = torch.stack([torch.stack([cosine, sine], -1), torch.stack([-sine, cosine], -1)], -2)
+    out = turn.new_zeros(*turn.shape[:-3], pairs, 2, pairs, 2)
+    index = torch.arange(pairs, device=turn.device)
+    out[..., index, :, index, :] = turn.movedim(-3, 0)
+    return out.flatten(-4, -3).flatten(-2)

@@ -11,7 +11,7 @@ from torch import Tensor
 from sana_wm_ros.world_model.camera import Camera
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.keyframes import Recall
-from sana_wm_ros.world_model.rope import rotary_angles, unit_complex
+from sana_wm_ros.world_model.rope import position_turns, rotary_angles, unit_complex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,7 @@ class Segment:
     query_FBS44, key_FBS44: right factors of row vectors, for each group of four channels in the camera
         half of a head. What queries turn by, outputs turn back by, transposed.
     groups: groups of four in that half.
+    place_FB1EE: rotations of that half by the camera's place, which follow the factors; None where those say it.
     recall: which keyframes each chunk looks up; None without keyframe memory.
     """
 
@@ -34,6 +35,7 @@ class Segment:
     groups: int
     plucker_FBSP: Tensor
     recall: Recall | None = None
+    place_FB1EE: Tensor | None = None
 
     @property
     def frames(self) -> int:
@@ -43,17 +45,21 @@ class Segment:
     @cached_property
     def query_NEE(self) -> Tensor:
         """The queries' factors for all groups of a token at once, N = F B S rows, E = D/2 channels."""
-        return _grouped(self.query_FBS44, self.groups)
+        return self._factors(self.query_FBS44)
 
     @cached_property
     def key_NEE(self) -> Tensor:
         """The same of keys and values."""
-        return _grouped(self.key_FBS44, self.groups)
+        return self._factors(self.key_FBS44)
 
     @cached_property
     def out_NEE(self) -> Tensor:
-        """The same of attention's outputs."""
-        return _grouped(self.query_FBS44.transpose(-1, -2), self.groups)
+        """The same of attention's outputs: back from where queries are."""
+        return self.query_NEE.mT.contiguous()
+
+    def _factors(self, matrix_FBS44: Tensor) -> Tensor:
+        factors = grouped(matrix_FBS44, self.groups)
+        return (factors if self.place_FB1EE is None else factors @ self.place_FB1EE).flatten(0, 2)
 
     @cached_property
     def rope(self) -> Tensor:
@@ -95,10 +101,13 @@ def _make_inside(chunk_lengths: tuple[int, ...], ahead: int, device: torch.devic
 _kept_inside = lru_cache(maxsize=256)(_make_inside)
 
 
-def _grouped(matrix_FBS44: Tensor, groups: int) -> Tensor:
-    # One 16 x 16 product per token beats four 4 x 4 ones by far: tiny ones never reach the BLAS.
-    identity = torch.eye(groups, device=matrix_FBS44.device)
-    return torch.einsum("gh,fbsij->fbsgihj", identity, matrix_FBS44).flatten(-4, -3).flatten(-2).flatten(0, 2)
+def grouped(matrix_44: Tensor, groups: int) -> Tensor:
+    """A 4 x 4 matrix once per group of four channels, (..., E, E).
+
+    One such product per token beats several 4 x 4 ones by far: tiny ones never reach the BLAS.
+    """
+    identity = torch.eye(groups, device=matrix_44.device)
+    return torch.einsum("gh,...ij->...gihj", identity, matrix_44).flatten(-4, -3).flatten(-2)
 
 
 def make_segment(
@@ -119,6 +128,9 @@ def make_segment(
     tables = camera.tables(config)
     begin = first_frame if position is None else position
     angles, camera_angles = rotary_angles(config, begin, frames, tables.ray_FBS44.device)
+    place = None
+    if tables.place_FB3 is not None:
+        place = position_turns(config, tables.place_FB3)[:, :, None]
     return Segment(
         first_frame=first_frame,
         chunk_lengths=chunk_lengths,
@@ -129,4 +141,5 @@ def make_segment(
         groups=config.head_width // 8,
         plucker_FBSP=tables.plucker_FBSP,
         recall=recall,
+        place_FB1EE=place,
     )

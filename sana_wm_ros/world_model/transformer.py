@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sana_wm_ros.world_model.camera import Camera, CameraTrack
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.delta_attention import DeltaAttention
+from sana_wm_ros.world_model.guide import guide_width
 from sana_wm_ros.world_model.keyframes import Keyframes, recall
 from sana_wm_ros.world_model.layers import RMSNorm, rms_normalised
 from sana_wm_ros.world_model.mlp import GatedConvMLP
@@ -168,6 +169,10 @@ class SanaTransformer(nn.Module):
         self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(config.width, 6 * config.width))
         self.blocks = nn.ModuleList(Block(config, index) for index in range(config.depth))
         self.final_layer = FinalLayer(config)
+        if config.keyframe_guide:
+            # Begins as nothing, so that a model trained without it can be trained on with it.
+            self.guide_embedder = nn.Linear(guide_width(config), config.width, bias=False)
+            nn.init.zeros_(self.guide_embedder.weight)
         if config.text_width:
             self.y_embedder = CaptionEmbed(config)
             self.attention_y_norm = RMSNorm(config.width)
@@ -233,7 +238,8 @@ class SanaTransformer(nn.Module):
         if keyframes is not None:
             if not isinstance(camera, CameraTrack):
                 raise ValueError("keyframes are found by their poses; the camera must be a CameraTrack")
-            found, keyframes = recall(self.config, keyframes, camera, state.next_frame, lengths, observed)
+            seen_BFSC = x_BFCHW[:, :observed].flatten(3).transpose(2, 3)
+            found, keyframes = recall(self.config, keyframes, camera, state.next_frame, lengths, seen_BFSC)
         segment = make_segment(self.config, camera, state.next_frame, lengths, found)
         out, features, blocks = self.passed(x_BFCHW, sigma_BF, segment, state.blocks, text)
         left = ModelState(next_frame=state.next_frame + F, blocks=blocks, keyframes=keyframes)
@@ -253,6 +259,9 @@ class SanaTransformer(nn.Module):
         weight = self.x_embedder.weight
         tokens = x_BFCHW.flatten(3).permute(1, 0, 3, 2).to(weight.dtype)
         h = nn.functional.linear(tokens, weight, self.x_embedder.proj.bias)
+        found = segment.recall
+        if found is not None and found.guide_FBSX is not None:
+            h = h + self.guide_embedder(found.guide_FBSX.to(weight.dtype))
         t_FBC = self.t_embedder(sigma_BF.t() * TIMESTEPS)
         t0_FB6C = self.t_block(t_FBC).unflatten(-1, (6, -1))
         rays = (segment.plucker_FBSP.to(weight.dtype), self.plucker_embedder)

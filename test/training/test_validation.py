@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
+from sana_wm_ros.training.candidate_validation import ranks, spearman
 from sana_wm_ros.training.contact_validation import auroc, calibration_error, path_gap
+from sana_wm_ros.training.drive_check import nearest_views, places_seen, psnr
 from sana_wm_ros.training.episodes import Episode, write_episode
 from sana_wm_ros.training.export import (
     autoencoder_of_run,
@@ -23,9 +25,10 @@ from sana_wm_ros.training.export import (
 )
 from sana_wm_ros.training.futures import commanded
 from sana_wm_ros.training.latents import load_drives
+from sana_wm_ros.training.quality import judged
 from sana_wm_ros.training.run_folder import BadRun, RunFolder
 from sana_wm_ros.training.schedule import Schedule
-from sana_wm_ros.training.validation import nearest_views, psnr, validate
+from sana_wm_ros.training.validation import Horizons, validate
 from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
 from sana_wm_ros.world_model.autoencoder import AutoencoderConfig
 from sana_wm_ros.world_model.checkpoint import load_model
@@ -79,6 +82,7 @@ def test_exporting_writes_a_model_that_loads_and_says_how_good_it_is(
         commands=["sana_wm train"],
         drives=2,
         seen=9,
+        ahead_s=20.0,
     )
     loaded = load_model(tmp_path / "nano")
     model, facts = model_of_run(path)
@@ -91,7 +95,15 @@ def test_exporting_writes_a_model_that_loads_and_says_how_good_it_is(
         )  # stored in float16
     assert facts["steps"] == 2
     card = (tmp_path / "nano" / "MODEL_CARD.md").read_text()
-    for word in ("Apache-2.0", "Cylinders.", "nearest view", "AUROC", "sana_wm train"):
+    for word in (
+        "Apache-2.0",
+        "Cylinders.",
+        "nearest view",
+        "AUROC",
+        "sana_wm train",
+        "| 0.92 |",
+        "seeds 1-2",
+    ):
         assert word in card
     assert json.loads((tmp_path / "nano" / "validation.json").read_text())["training"]["steps"] == 2
     assert (tmp_path / "nano" / "film_strip.png").stat().st_size > 5000
@@ -102,13 +114,13 @@ def test_exporting_writes_a_model_that_loads_and_says_how_good_it_is(
 def test_a_painted_cylinder_gives_the_expected_baselines(run: tuple[Path, Path]) -> None:
     path, data = run
     model, _ = model_of_run(path)
-    result, films = validate(model, [data], drives=2, seen=9)
+    result, films = validate(model, [data], drives=2, seen=9, ahead_s=20.0)
     table = result["psnr_db"]
     assert np.mean(table["autoencoder"]) > np.mean(table["last frame"])
     assert np.mean(table["nearest view"]) > np.mean(
         table["last frame"]
     )  # it turns on the spot: views come back
-    assert len(films) == 2
+    assert [film.name.split(":")[0] for film in films] == ["median", "worst"]
     # drives 1 and 2 never touch anything; drive 0 touches at raw frame 60, latent frame 15
     assert result["contact"]["starts"] == 1 + 2 * 4
     assert result["contact"]["contacts"] == [0, 1, 1]  # from latent frame 8 it is 3.5 s away
@@ -130,6 +142,60 @@ def test_the_nearest_view_is_the_one_that_looked_there(drive_maker: Callable[...
     poses = drive.poses_T3.copy()
     poses[48] = poses[7]
     assert nearest_views(replace(drive, poses_T3=poses), 5, [8], 4) == [7]
+
+
+def test_a_place_is_back_when_it_was_seen_and_then_left_for_long_enough() -> None:
+    x = np.array([0.0, 3.0, 6.0, 9.0, 6.0, 3.0, 0.0, 0.0])  # out and home again; metres
+    poses = np.stack([x, np.zeros(8), np.zeros(8)], axis=1)
+    place, back = places_seen(poses, seen=3, away=4)
+    np.testing.assert_array_equal(
+        place, [False, True, True, True, True]
+    )  # of frames 3 to 7; 9 m was never seen
+    # 6 m was left at frame 2 and is back at 4; 3 m: 1 and 5; home: 0 and 6, where the robot still is at 7
+    np.testing.assert_array_equal(back, [False, False, True, True, True])
+
+
+def test_goals_are_met_on_the_right_side_and_missing_measures_are_neither() -> None:
+    horizons = [0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0]
+    result = {
+        "horizons_s": horizons,
+        "psnr_db": {"autoencoder": [27.0] * 7},
+        "over_best_trivial_db": [1.0, 3.0, 2.9, 2.0, 1.5, 0.0, 0.0],
+        "seen_places": {"over_best_trivial_db": [0, 0, 0, 0, 2.0, 1.5, float("nan")]},
+        "controllability_db": 1.9,
+        "permanence": {"drives": 4, "gain_db": 2.5, "standard_error_db": 0.5},
+        "stand_still": {"ratio": 1.2},
+        "clearance_ratio": {"1 s": 0.7},
+        "contact": {
+            "starts": 9,
+            "horizons_s": [2.0, 5.0, 10.0],
+            "auroc": {"collision head": [0.93, 0.8, 0.9]},
+        },
+    }
+    rows = {row["measure"]: row for row in judged(result, "nano")}
+    assert rows["over the best trivial at 1 s"]["met"] is True
+    assert rows["over the best trivial at 2 s"]["met"] is False
+    assert rows["over the best trivial at 60 s, places seen before"]["met"] is None
+    assert rows["the same in standard errors"]["value"] == pytest.approx(5.0)
+    assert rows["standing still: error at 60 s over 1 s"]["met"] is True
+    assert rows["log-range error over last ranges, 1 s"]["met"] is False
+    assert rows["log-range error over last ranges, 15 s"]["met"] is None
+    assert rows["scores and true costs of candidates, Spearman"]["value"] is None
+    assert {row["measure"]: row for row in judged(result, "small")}["standing still: error at 60 s over 1 s"][
+        "met"
+    ] is False
+
+
+def test_horizons_take_the_frames_within_a_tenth_and_count_each_drive_once() -> None:
+    horizons = Horizons(20, 0.5)
+    assert horizons.seconds == [0.5, 1.0, 2.0, 5.0, 10.0]
+    np.testing.assert_array_equal(horizons.lead_F[horizons.frames(5.0)], [4.5, 5.0, 5.5])
+    values = np.zeros((2, 20))
+    values[0, 8:11], values[1, 8:11] = [1.0, 2.0, 3.0], [10.0, 50.0, 50.0]
+    counted = np.ones((2, 20), bool)
+    counted[1, 9:] = False
+    assert horizons.means(values, counted)[3] == pytest.approx((2.0 + 10.0) / 2)
+    assert horizons.drives(counted) == [2, 2, 2, 2, 1]
 
 
 def test_psnr_and_auroc_by_hand() -> None:
@@ -159,3 +225,11 @@ def test_what_is_not_a_finished_run_is_refused(tmp_path: Path, run: tuple[Path, 
     with pytest.raises(BadRun, match="expected autoencoder"):
         autoencoder_of_run(run[0])
     assert kept_autoencoder(tmp_path) is None
+
+
+def test_rank_correlation_by_hand() -> None:
+    np.testing.assert_array_equal(ranks(np.array([5.0, 1.0, 5.0, 9.0])), [1.5, 0.0, 1.5, 3.0])
+    assert spearman(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 8.0, 27.0, 64.0])) == pytest.approx(1.0)
+    # 1 - 6 sum d^2 / (n (n^2 - 1)) with d = (0, -1, 1, 0): 1 - 12 / 60
+    assert spearman(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 3.0, 2.0, 4.0])) == pytest.approx(0.8)
+    assert np.isnan(spearman(np.ones(3), np.arange(3.0)))

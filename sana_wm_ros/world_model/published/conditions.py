@@ -115,19 +115,30 @@ def camera_conditions(
     poses = relative_to(poses_T44[0], poses_T44)
     scale = torch.tensor([latent[1] / image[1], latent[0] / image[0]], dtype=torch.float64).repeat(2)
     pixels_T4 = (as_intrinsics(intrinsics, count) * scale.to(intrinsics.device)).float()
+    return packed(poses[None], pixels_T4[None], latent, first=True, raw_per_latent=R)
 
-    starts = torch.arange(0, count, R, device=poses.device)
-    conditions = torch.cat([poses[starts].flatten(1), pixels_T4[starts]], -1)
-    rows = (starts - (R - 1)).clamp(min=0)[:, None] + torch.arange(R, device=poses.device)
-    rows = rows.clamp(max=count - 1)
+
+def packed(
+    poses_BT44: Tensor, intrinsics_BT4: Tensor, latent: tuple[int, int], *, first: bool, raw_per_latent: int
+) -> CameraConditions:
+    """Raw frames of a stretch to the transformer's inputs.
+
+    Poses are relative to the clip's first frame, intrinsics in latent pixels. With ``first`` the stretch begins
+    with the clip's first frame alone (T = 1 + k R); without it holds whole groups (T = k R).
+    """
+    (B, T), R = poses_BT44.shape[:2], raw_per_latent
+    ends = torch.arange(0 if first else R - 1, T, R, device=poses_BT44.device)
+    conditions = torch.cat([poses_BT44[:, ends].flatten(2), intrinsics_BT4[:, ends]], -1)
+    rows = (ends - (R - 1)).clamp(min=0)[:, None] + torch.arange(R, device=poses_BT44.device)
+    rays = _rays(poses_BT44.flatten(0, 1), intrinsics_BT4.flatten(0, 1), latent).unflatten(0, (B, T))
     return CameraConditions(
-        conditions_BF20=conditions[None],
-        plucker_BPFHW=_rays(poses, pixels_T4, latent)[rows].flatten(1, 2).transpose(0, 1)[None],
+        conditions_BF20=conditions,
+        plucker_BPFHW=rays[:, rows.clamp(max=T - 1)].flatten(2, 3).transpose(1, 2),
     )
 
 
-def _rays(poses_T44: Tensor, intrinsics_T4: Tensor, latent: tuple[int, int]) -> Tensor:
-    """Plücker rays (T, 6, H, W) of the latent pixels."""
-    directions = torch.einsum("tij,tsj->tsi", poses_T44[:, :3, :3], pixel_rays(intrinsics_T4, *latent))
-    centres = poses_T44[:, None, :3, 3].expand_as(directions)
+def _rays(poses_N44: Tensor, intrinsics_N4: Tensor, latent: tuple[int, int]) -> Tensor:
+    """Plücker rays (N, 6, H, W) of the latent pixels."""
+    directions = torch.einsum("nij,nsj->nsi", poses_N44[:, :3, :3], pixel_rays(intrinsics_N4, *latent))
+    centres = poses_N44[:, None, :3, 3].expand_as(directions)
     return torch.cat([directions, cross(centres, directions)], -1).transpose(1, 2).unflatten(-1, latent)

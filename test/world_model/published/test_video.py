@@ -8,28 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from published_fixtures import tiny_video
 from torch import Tensor
 
 from sana_wm_ros.world_model.checkpoint import BadCheckpoint
 from sana_wm_ros.world_model.published.video import EMPTY, LTXVideo, load_video
-from sana_wm_ros.world_model.toy import enliven
 
-ltx = pytest.importorskip(
-    "diffusers.models.autoencoders.autoencoder_kl_ltx2", reason="needs diffusers 0.42.1 (extra sana_wm)"
-)
 HEIGHT, WIDTH = 64, 96
 
 
 def tiny(**settings: Any) -> Any:
-    torch.manual_seed(0)
-    network = ltx.AutoencoderKLLTX2Video(
-        latent_channels=6, block_out_channels=(8, 8, 16, 16), decoder_block_out_channels=(8, 16, 32),
-        layers_per_block=(1, 1, 1, 1, 1), decoder_layers_per_block=(1, 1, 1, 1), **settings,
-    )  # fmt: skip
-    enliven(network)
-    network.latents_mean.copy_(torch.linspace(-0.5, 0.5, 6))
-    network.latents_std.copy_(torch.linspace(0.5, 2.0, 6))
-    return network.eval()
+    return tiny_video(**settings).network
 
 
 def pictures(frames: int) -> Tensor:
