@@ -90,11 +90,14 @@ def test_a_context_too_short_for_the_step_is_refused(model: NavigationModel) -> 
         ChunkStep(model).inputs(torch.zeros(1, 2, *model.spec.latent_shape), 1.0, track, batch.state)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 class TestOnnx:
     """One export, of a step that takes any number of candidates."""
 
     @pytest.fixture(scope="class")
-    def folder(self, model: NavigationModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    @staticmethod
+    def folder(model: NavigationModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.importorskip("onnxscript", reason="needs the extra export")
         folder = tmp_path_factory.mktemp("onnx")
         export_model(model, folder, "onnx")
@@ -134,6 +137,8 @@ class TestOnnx:
         assert described["candidates"] == "any" and described["window_frames"] == 4
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler (g++)")
 def test_aot_inductor_imagines_what_the_model_imagines(model: NavigationModel, tmp_path: Path) -> None:
     export_model(model, tmp_path, "aoti", candidates=2)
