@@ -1,4 +1,5 @@
 # make demo    replay the bundled drive through the planner and write demo_out/report.html
+# make sim     drive the planner in a simulated building, closed loop: a video and a report in demo_out
 # make test    every test            (make test ARGS="test/planning -k clearance")
 # make check   formats, types, spelling, package rules
 # make figures write docs/performance.md from benchmarks/results
@@ -22,13 +23,16 @@ export OMP_WAIT_POLICY := PASSIVE
 # One thread per library and process: the tests run side by side, and small matrices do not gain from more.
 THREADS := OMP_NUM_THREADS=1
 
-.PHONY: venv demo test check format figures clean lock
+.PHONY: venv demo sim test check format figures clean lock
 
 venv:
 	@scripts/make_venv.sh $(VENV) $(PYTHON)
 
 demo: venv
 	@$(BIN)/sana_wm demo $(ARGS)
+
+sim: venv
+	@$(BIN)/sana_wm demo --live $(ARGS)
 
 test: venv
 	@$(THREADS) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

@@ -66,7 +66,9 @@ setup(
         'numpy>=2.3; python_version >= "3.14"',
         # OpenCV 5 changed the channel bits that PyPI's cv-bridge decodes.
         "opencv-python-headless>=4.6,<5",
+        'backports.zstd; python_version < "3.14"',
         "jinja2",
+        "lz4",
         "matplotlib",
         "pillow",
         "PyYAML",
@@ -104,6 +106,7 @@ setup(
         "console_scripts": [
             "planner_node = sana_wm_ros.nodes.planner_node:main",
             "replay_node = sana_wm_ros.nodes.replay_node:main",
+            "simulator_node = sana_wm_ros.nodes.simulator_node:main",
             "sana_wm = sana_wm_ros.cli.main:main",
         ],
         "sana_wm_ros.critics": [
@@ -114,6 +117,9 @@ setup(
             "smoothness = sana_wm_ros.planning.critics.smoothness:Smoothness",
             "control_effort = sana_wm_ros.planning.critics.control_effort:ControlEffort",
             "uncertainty = sana_wm_ros.planning.critics.uncertainty:Uncertainty",
+            "goal_image = sana_wm_ros.planning.critics.goal_image:GoalImage",
+            "path_following = sana_wm_ros.planning.critics.path_following:PathFollowing",
+            "novelty = sana_wm_ros.planning.critics.novelty:Novelty",
         ],
     },
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -82,6 +82,9 @@ def planning_status(
     values |= {f"{stage} (s)": duration for stage, duration in outcome.timings_s.items()}
     if outcome.result is not None:
         values["horizon (s)"] = outcome.result.horizon_s
+        values["how far it got"] = outcome.result.how_far
+        if outcome.result.trust_s is not None:
+            values["trust horizon (s)"] = outcome.result.trust_s
         values["reason"] = outcome.result.reason
     if outcome.failure is not None:
         return status(f"{name}: planning", ERROR, outcome.failure.sentence, values)
@@ -91,8 +94,10 @@ def planning_status(
     return status(f"{name}: planning", OK, "plans in time", values)
 
 
-def critics_statuses(name: str, result: PlanResult, weights: Mapping[str, float]) -> list[DiagnosticStatus]:
-    """Each critic's share of the best candidate's cost, and how it judged all of them."""
+def critics_statuses(
+    name: str, result: PlanResult, weights: Mapping[str, float], shown: Sequence[int] = ()
+) -> list[DiagnosticStatus]:
+    """Each critic's share of the best candidate's cost, how it judged all of them, and each that is ``shown``."""
     statuses = []
     for critic, share_N in result.shares.items():
         known_N = share_N[np.isfinite(share_N)]
@@ -101,6 +106,9 @@ def critics_statuses(name: str, result: PlanResult, weights: Mapping[str, float]
         values: dict[str, object] = {"weight": weights.get(critic, float("nan"))}
         if result.best is not None:
             values["share of the best"] = float(share_N[result.best])
+        if result.futures is not None:
+            origins = result.futures.candidates.origins
+            values |= {f"candidate {row} ({origins[row]})": float(share_N[row]) for row in shown}
         values |= {"least": float(known_N.min()), "mean": float(known_N.mean()), "most": float(known_N.max())}
         best = values.get("share of the best", "-")
         text = f"{best:.3g}" if isinstance(best, float) else "no plan"

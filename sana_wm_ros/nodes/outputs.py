@@ -14,6 +14,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, LaserScan
+from std_msgs.msg import Float32
 from visualization_msgs.msg import MarkerArray
 
 from sana_wm_ros.geometry.se2 import FloatArray
@@ -33,6 +34,7 @@ class Outputs:
         self.film_strip = self._publisher(Image, "~/imagined/film_strip")
         self.scan = self._publisher(LaserScan, "~/imagined/scan")
         self.critics = self._publisher(DiagnosticArray, "~/critics")
+        self.trust_horizon = self._publisher(Float32, "~/trust_horizon")
         self.diagnostics = self._publisher(DiagnosticArray, "/diagnostics", depth=10)
 
     def close(self) -> None:
@@ -45,6 +47,7 @@ class Outputs:
             self.film_strip,
             self.scan,
             self.critics,
+            self.trust_horizon,
             self.diagnostics,
         ):
             self._node.destroy_publisher(publisher)
@@ -74,6 +77,8 @@ class Outputs:
         stamp = self._now()
         if result.plan is not None:
             self.plan.publish(conversions.to_path(result.plan, stamp=stamp, frame_id=odometry_frame))
+        if result.trust_s is not None:
+            self.trust_horizon.publish(Float32(data=float(result.trust_s)))
         if _heard(self.rollouts):
             markers = visualization.rollout_markers(result, stamp=stamp, frame_id=odometry_frame, most=most)
             self.rollouts.publish(markers)
@@ -83,7 +88,8 @@ class Outputs:
             )
             self.scan.publish(scan)
         if _heard(self.critics):
-            statuses = diagnostics.critics_statuses(self._node.get_name(), result, weights)
+            shown = [way.row for way in visualization.ways(result)[:most]]
+            statuses = diagnostics.critics_statuses(self._node.get_name(), result, weights, shown)
             self.critics.publish(diagnostics.array(stamp, statuses))
 
     def pictures_wanted(self) -> tuple[bool, bool]:

@@ -8,7 +8,7 @@ from sana_wm_ros.nodes.settings import SafetySettings
 from sana_wm_ros.nodes.supervisor import Facts, Stop, verdict
 from sana_wm_ros.planning.follower import Follower
 from sana_wm_ros.planning.scan import Scan
-from sana_wm_ros.planning.types import Goal, RobotState
+from sana_wm_ros.planning.types import Goal, PlaceGoal, RobotState
 
 _MOVING = ("following", "slowed")
 # What a new plan can cure; anything else makes planning pointless for now.
@@ -49,13 +49,16 @@ class Pilot:
         facts: Facts,
         limits: SafetySettings,
         state: RobotState | None,
-        goal: Goal | None,
+        goal: Goal | PlaceGoal | None,
         scan: Scan | None,
     ) -> Situation | None:
-        """What to plan from while the robot may move, or could if it had a plan; else None."""
+        """What to plan from while the robot may move, or could if it had a plan; else None.
+
+        No goal, while ``facts`` say that there is one, means to explore.
+        """
         stop = verdict(facts, limits)
         curable = stop is None or stop == self.failure or stop.kind in _CURABLE
-        if state is None or goal is None or not curable:
+        if state is None or not facts.goal or not curable:
             return None
         plan = self.follower.plan
         previous = plan if plan is not None and facts.now_s <= plan.valid_until_s else None

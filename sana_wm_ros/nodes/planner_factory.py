@@ -11,6 +11,7 @@ from sana_wm_ros.planning.critic_manager import CriticManager, available
 from sana_wm_ros.planning.optimizer import HalvingSettings
 from sana_wm_ros.planning.planner import Planner, PlannerSettings
 from sana_wm_ros.planning.proposals import ProposalSettings
+from sana_wm_ros.planning.refinement import RefinementSettings
 from sana_wm_ros.world_model.protocol import ModelSpec
 
 
@@ -46,9 +47,18 @@ class PlannerFactory:
         defaults = HalvingSettings()
         rounds_s = (*(s for s in defaults.rounds_s if s < wanted.horizon_s), wanted.horizon_s)
         proposals = ProposalSettings(
-            count=wanted.candidates, frames=max(1, round(wanted.horizon_s / period_s)), period_s=period_s
+            count=wanted.candidates,
+            frames=max(1, round(wanted.horizon_s / period_s)),
+            period_s=period_s,
+            **vars(self._settings.proposals),
         )
         settings = PlannerSettings(
-            proposals=proposals, halving=HalvingSettings(rounds_s=rounds_s), validity_s=wanted.valid_s
+            proposals=proposals,
+            halving=HalvingSettings(rounds_s=rounds_s),
+            refinement=RefinementSettings(generations=wanted.refinements, count=wanted.refined),
+            validity_s=wanted.valid_s,
+            draws=wanted.draws,
+            steps=wanted.steps or None,
+            discount_beyond_trust=wanted.discount_beyond_trust,
         )
         return Planner(self._settings.robot, T_base_camera_44, self._critics, settings, self._clock)

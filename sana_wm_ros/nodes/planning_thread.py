@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -19,22 +19,25 @@ import torch
 from sana_wm_ros.nodes.settings import Settings
 from sana_wm_ros.nodes.supervisor import Stop
 from sana_wm_ros.planning.context_keeper import ContextKeeper, ContextLimits
+from sana_wm_ros.planning.place import embedded
 from sana_wm_ros.planning.planner import Planner
+from sana_wm_ros.planning.recovery import Recovery
 from sana_wm_ros.planning.scan import Scan
-from sana_wm_ros.planning.types import FloatArray, Goal, Plan, PlanResult, RobotState
+from sana_wm_ros.planning.types import FloatArray, Goal, PlaceGoal, Plan, PlanResult, RobotState
 from sana_wm_ros.world_model.observation_buffer import NewFrames, ObservationBuffer
 from sana_wm_ros.world_model.protocol import Context, WorldModel
 
+NO_WAY_OUT = "no way out"
 _RETRY_S = 1.0
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Situation:
-    """What a cycle starts from: the newest state, goal, plan and scan."""
+    """What a cycle starts from: the newest state, goal (None: explore), plan and scan."""
 
     state: RobotState
-    goal: Goal
+    goal: Goal | PlaceGoal | None
     previous: Plan | None
     scan: Scan | None
 
@@ -74,7 +77,10 @@ class PlanningThread:
         say: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._buffer, self._settings = buffer, settings
+        self._model, self._buffer, self._settings = model, buffer, settings
+        self._recovery = Recovery(settings.robot)
+        self._goal: Goal | PlaceGoal | None = None
+        self._place: tuple[PlaceGoal, PlaceGoal] | None = None
         self._planner_for, self._planner = planner_for, planner_for(buffer.T_base_camera_44)
         self._planner_place_44 = buffer.T_base_camera_44
         self._situation, self._deliver, self._say, self._clock = situation, deliver, say, clock
@@ -160,8 +166,7 @@ class PlanningThread:
             else:
                 result = self._plan(context, situation, budget_s - (self._clock() - begin_s))
                 timings_s |= result.timings_s
-                if result.plan is None:
-                    failure = Stop(kind="no valid candidate", sentence=f"no plan: {result.reason}")
+                result, failure = self._recovered(result, situation)
         except Exception as error:  # the model or a user's critic may fail in any way; the robot stops
             details = traceback.format_exc()
             failure = self._failed(error)
@@ -199,22 +204,62 @@ class PlanningThread:
     def _on_frames(self, frames: NewFrames, context: Context) -> None:
         """The planner remembers where the robot was; frames of a rebuilt context are no news."""
         new_T = frames.stamps_T > self._seen_until_s
-        self._planner.saw(frames.poses_T44[new_T])
+        self._planner.saw(frames.poses_T44[new_T], frames.end_stamp_s, context.last_latent_CHW)
         self._seen_until_s = frames.end_stamp_s
+
+    @property
+    def trust_s(self) -> float:
+        """The trust horizon."""
+        return self._planner.trust.seconds
+
+    def _recovered(self, result: PlanResult, situation: Situation) -> tuple[PlanResult, Stop | None]:
+        """What to drive: the plan, a recovery behaviour while the robot is stuck, or nothing and why."""
+        if not _same_task(situation.goal, self._goal):
+            self._recovery.reset()
+        self._goal = situation.goal
+        trail_P3 = self._planner.memory.trail_P3
+        plan, reason = self._recovery.after(result, situation.state, trail_P3, situation.scan)
+        if plan is not result.plan:
+            if plan is not None and plan.start.time_s == situation.state.time_s:
+                self._say(f"stuck: {reason}")
+            result = replace(result, plan=plan, reason=reason, best=None)
+        if plan is not None:
+            return result, None
+        if self._recovery.gave_up:
+            return result, Stop(kind=NO_WAY_OUT, sentence=reason)
+        return result, Stop(kind="no valid candidate", sentence=f"no plan: {reason}")
+
+    def _embedded(self, goal: Goal | PlaceGoal | None) -> Goal | PlaceGoal | None:
+        """The goal, its picture embedded; once per goal."""
+        if not isinstance(goal, PlaceGoal) or goal.picture_HWC is None or goal.place_E is not None:
+            return goal
+        if self._place is None or self._place[0] is not goal:
+            intrinsics = self._buffer.intrinsics
+            assert intrinsics is not None, "there is a context, so there was a camera"
+            place_E = embedded(self._model, goal.picture_HWC, intrinsics)
+            self._place = (goal, replace(goal, place_E=place_E))
+        return self._place[1]
 
     def _plan(self, context: Context, situation: Situation, deadline_s: float) -> PlanResult:
         place_44 = self._buffer.T_base_camera_44
         if not np.array_equal(place_44, self._planner_place_44):
-            memory = self._planner.memory
+            memory, trust = self._planner.memory, self._planner.trust
             self._planner, self._planner_place_44 = self._planner_for(place_44), place_44
-            self._planner.memory = memory
+            self._planner.memory, self._planner.trust = memory, trust
         return self._planner.plan(
             context,
             situation.state,
-            situation.goal,
+            self._embedded(situation.goal),
             deadline_s,
             self._random,
             situation.previous,
             scan=situation.scan,
             commit_s=min(self._usual_s, 2.0),  # the robot does what it does until this plan is out
         )
+
+
+def _same_task(a: Goal | PlaceGoal | None, b: Goal | PlaceGoal | None) -> bool:
+    """Whether a goal is the old one, sent again perhaps."""
+    if isinstance(a, Goal) and isinstance(b, Goal):
+        return bool(np.hypot(a.x_m - b.x_m, a.y_m - b.y_m) < 0.5)
+    return a is b

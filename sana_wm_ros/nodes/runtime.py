@@ -12,30 +12,34 @@ from collections import Counter
 from collections.abc import Callable
 
 from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, JumpThreshold
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
+from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from sana_wm_ros.geometry.camera import base_to_optical
 from sana_wm_ros.geometry.se2 import FloatArray
-from sana_wm_ros.nodes import diagnostics, plain_qos
+from sana_wm_ros.nodes import diagnostics, pictures, plain_qos
 from sana_wm_ros.nodes.command_loop import CommandLoop
 from sana_wm_ros.nodes.extrinsics import TransformSource
-from sana_wm_ros.nodes.mission import Mission
+from sana_wm_ros.nodes.mission import Mission, in_words
 from sana_wm_ros.nodes.outputs import Outputs
 from sana_wm_ros.nodes.parameter_server import ParameterServer
 from sana_wm_ros.nodes.pilot import Pilot
 from sana_wm_ros.nodes.planner_factory import PlannerFactory
-from sana_wm_ros.nodes.planning_thread import Outcome, PlanningThread, Situation
+from sana_wm_ros.nodes.planning_thread import NO_WAY_OUT, Outcome, PlanningThread, Situation
 from sana_wm_ros.nodes.sensing import Sensing
 from sana_wm_ros.nodes.supervisor import Facts, Stop
 from sana_wm_ros.nodes.visualization import Cinema
 from sana_wm_ros.planning.follower import Follower, FollowerSettings
 from sana_wm_ros.world_model.observation_buffer import ObservationBuffer
 from sana_wm_ros.world_model.protocol import WorldModel
+
+_LITTLE_TRUST_S = 2.0
 
 
 class Runtime:
@@ -51,6 +55,7 @@ class Runtime:
         place_44 = base_to_optical((camera.x, camera.y, camera.z), (camera.roll, camera.pitch, camera.yaw))
         self._active = False
         self._told: Stop | None = None
+        self._trusted = True
         self._outcome: Outcome | None = None
         self._stops: Counter[str] = Counter()
         self._stopped_since_s = time.monotonic()
@@ -94,10 +99,21 @@ class Runtime:
     def _listen(self) -> None:
         """Goals, services, the report timer and jumps of the clock."""
         node, group = self._node, MutuallyExclusiveCallbackGroup()
-        events = plain_qos.for_subscription(node, "goal_pose")
-        self._goal_subscription = node.create_subscription(
-            PoseStamped, "goal_pose", self._on_goal, 10, callback_group=group, event_callbacks=events
-        )
+        self._goal_subscriptions = [
+            node.create_subscription(
+                kind,
+                topic,
+                callback,
+                10,
+                callback_group=group,
+                event_callbacks=plain_qos.for_subscription(node, topic),
+            )
+            for kind, topic, callback in (
+                (PoseStamped, "goal_pose", self._on_goal),
+                (Path, "goal_path", self._on_goal),
+                (Image, "goal_image", self._on_goal_image),
+            )
+        ]
         acts = {"pause": self._pause, "resume": self._resume, "clear_goal": self._clear_goal}
         self._services = [
             node.create_service(Trigger, f"~/{name}", answering(act), callback_group=group)
@@ -139,7 +155,8 @@ class Runtime:
         self._cinema.close()
         node = self._node
         node.destroy_timer(self._report_timer)
-        node.destroy_subscription(self._goal_subscription)
+        for subscription in self._goal_subscriptions:
+            node.destroy_subscription(subscription)
         for service in self._services:
             node.destroy_service(service)
         self._transforms.close()
@@ -152,6 +169,11 @@ class Runtime:
 
     def _now_s(self) -> float:
         return float(self._node.get_clock().now().nanoseconds) * 1e-9
+
+    @property
+    def _has_task(self) -> bool:
+        """Whether there is a goal, or exploring is asked for without one."""
+        return self._mission.goal is not None or self._settings.goal.explore
 
     def _facts(self, now_s: float) -> Facts:
         steady_s = time.monotonic()
@@ -168,7 +190,7 @@ class Runtime:
             image_silence_s=self._sensing.silence_s("camera"),
             odometry_age_s=self._buffer.odometry_age_s(now_s),
             odometry_silence_s=self._sensing.silence_s("odometry"),
-            goal=self._mission.goal is not None,
+            goal=self._has_task,
             goal_ended=self._mission.ended,
             failure=self._pilot.failure,
             plan_valid_until_s=None if plan is None else plan.valid_until_s,
@@ -214,8 +236,13 @@ class Runtime:
         self._outcome = outcome
         # A goal that was replaced meanwhile is no reason to wait: the next plan is for the new one, and goals
         # that stream in faster than plans must not keep the robot from having any.
-        if not self._active or self._mission.goal is None:
+        if not self._active or not self._has_task:
             return
+        if outcome.result is not None:
+            self._mission.looked(outcome.result.place_away)
+            self._watch_trust(outcome.result.trust_s)
+        if outcome.failure is not None and outcome.failure.kind == NO_WAY_OUT:
+            self._mission.give_up()
         if outcome.failure is None and outcome.result is not None:
             self._trace("plan", outcome.cycle_s)
         self._pilot.take(outcome)
@@ -233,6 +260,20 @@ class Runtime:
                 most=self._settings.visual.rollouts,
             )
             self._cinema.offer(outcome.result)
+
+    def _watch_trust(self, trust_s: float | None) -> None:
+        """One line when imagination stops being believable, and one when it is again."""
+        if trust_s is None:
+            return
+        if self._trusted and trust_s < _LITTLE_TRUST_S:
+            self._trusted = False
+            self._node.get_logger().warning(
+                f"trust horizon {trust_s:.1f} s: the camera sees other things than the model foretold; is it "
+                "mounted as configured, and the place like those the model knows?"
+            )
+        elif not self._trusted and trust_s > 2 * _LITTLE_TRUST_S:
+            self._trusted = True
+            self._node.get_logger().info(f"trust horizon {trust_s:.1f} s: imagination holds again")
 
     def _on_stop_change(self, before: Stop | None, stop: Stop | None) -> None:
         """Runs in the command loop: one line per stop, one when the robot may move again."""
@@ -254,7 +295,9 @@ class Runtime:
         name, stop = self._node.get_name(), self._loop.stop
         now_s = self._now_s()
         goal = self._mission.goal
-        values: dict[str, object] = {"goal": "none" if goal is None else f"{goal.x_m:.2f}, {goal.y_m:.2f}"}
+        values: dict[str, object] = {"goal": "none" if goal is None else in_words(goal)}
+        if self._mission.ended:
+            values["last goal"] = self._mission.ended
         if self._loop.failures:
             values["failures of the command loop"] = f"{self._loop.failures}, last {self._loop.last_failure}"
         ages = {"picture": self._buffer.image_age_s(now_s), "odometry": self._buffer.odometry_age_s(now_s)}
@@ -273,7 +316,15 @@ class Runtime:
             ]
         )  # fmt: skip
 
-    def _on_goal(self, message: PoseStamped) -> None:
+    def _on_goal_image(self, message: Image) -> None:
+        try:
+            picture = pictures.rgb_from_image(message)
+        except (ValueError, pictures.Unreadable) as error:
+            self._node.get_logger().error(f"goal image refused: {error}")
+            return
+        self._mission.accept_picture(picture, now_s=self._now_s(), settings=self._settings.goal)
+
+    def _on_goal(self, message: PoseStamped | Path) -> None:
         self._accept(
             lambda: self._mission.accept(
                 message,

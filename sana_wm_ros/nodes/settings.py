@@ -87,12 +87,46 @@ class PlannerSettings:
     valid_s: float = setting(
         3.0, "How long a plan may be followed without a newer one, s.", low=0.5, high=10.0
     )
+    steps: int = setting(0, "Denoising steps per chunk; 0 takes the model's own number.", low=0, high=64)
+    draws: int = setting(
+        3,
+        "Draws of noise by which the last candidates are judged, where they make a difference.",
+        low=1,
+        high=16,
+    )
+    refinements: int = setting(
+        1, "Generations of candidates drawn around the best ones, as time allows.", low=0, high=16
+    )
+    refined: int = setting(8, "Candidates of each such generation.", low=1, high=256)
+    discount_beyond_trust: bool = setting(
+        True, "Let costs beyond the trust horizon count less, and drive slower where it is short."
+    )
     seed: int = setting(0, "Seed of every random draw: one seed, one plan.", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalMix:
+    ways: float = setting(
+        0.3, "Share of ways to the goal through what clearance says is free.", low=0.0, high=100.0
+    )
+    openings: float = setting(0.15, "Share of ways to where free space ends.", low=0.0, high=100.0)
+    curves: float = setting(0.3, "Share of curves to the goal past random points.", low=0.0, high=100.0)
+    primitives: float = setting(
+        0.25, "Share of motion primitives; with curves 0, more than 0.", low=0.0, high=100.0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoalSettings:
     tolerance_m: float = setting(0.3, "A goal this near is reached, m.", low=0.01, high=10.0, live=True)
+    place_tolerance: float = setting(
+        0.15,
+        "A goal image this alike (1 - cos of place embeddings) is reached.",
+        low=0.001,
+        high=2.0,
+        live=True,
+    )
+    explore: bool = setting(False, "Explore while there is no goal.", live=True)
     match_heading: bool = setting(False, "Also reach the goal's heading.", live=True)
     timeout_s: float = setting(
         180.0, "A goal that takes longer is given up, s.", low=1.0, high=86400.0, live=True
@@ -140,6 +174,7 @@ class Settings:
     context: ContextSettings = field(default_factory=ContextSettings)
     robot: Robot = field(default_factory=Robot)
     planner: PlannerSettings = field(default_factory=PlannerSettings)
+    proposals: ProposalMix = field(default_factory=ProposalMix)
     goal: GoalSettings = field(default_factory=GoalSettings)
     safety: SafetySettings = field(default_factory=SafetySettings)
     command: CommandSettings = field(default_factory=CommandSettings)

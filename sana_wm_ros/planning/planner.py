@@ -26,6 +26,7 @@ from sana_wm_ros.planning.proposals import ProposalSettings, not_over, propose
 from sana_wm_ros.planning.refinement import RefinementSettings, refine
 from sana_wm_ros.planning.scan import Scan
 from sana_wm_ros.planning.tracking import reference
+from sana_wm_ros.planning.trust import Foretold, TrustHorizon, TrustSettings
 from sana_wm_ros.planning.types import (
     Candidates,
     FloatArray,
@@ -40,11 +41,15 @@ from sana_wm_ros.planning.types import (
 from sana_wm_ros.planning.validator import ValidatorSettings, invalid
 from sana_wm_ros.world_model.protocol import Context, Rollout
 
+_FULL_SPEED_S = 3.0  # of trust; with less, candidates are asked to drive slower
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerSettings:
     """validity_s: how long after its start a plan may be followed. draws: of noise for each finalist, where
     the model's imagination differs by it. steps: denoising steps per chunk (None: the preset's).
+    discount_beyond_trust: what lies beyond the trust horizon counts less, and the robot drives slower where
+    that is short.
     """
 
     proposals: ProposalSettings = field(default_factory=ProposalSettings)
@@ -52,6 +57,8 @@ class PlannerSettings:
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
     free_space: FreeSpaceSettings = field(default_factory=FreeSpaceSettings)
     validator: ValidatorSettings = field(default_factory=ValidatorSettings)
+    trust: TrustSettings = field(default_factory=TrustSettings)
+    discount_beyond_trust: bool = True
     validity_s: float = 3.0
     draws: int = 1
     steps: int | None = None
@@ -66,7 +73,7 @@ class PlannerSettings:
 class Planner:
     """Plans for one robot with one camera, mounted at ``T_base_camera_44`` (optical axes).
 
-    ``memory`` holds what earlier plans left.
+    ``memory`` holds what earlier plans left, ``trust`` how far ahead the model can be believed.
     """
 
     def __init__(
@@ -80,6 +87,7 @@ class Planner:
         self.robot, self.critics = robot, critics
         self.settings = settings or PlannerSettings()
         self.memory = Memory(robot.radius_m, self.settings.free_space)
+        self.trust = TrustHorizon(self.settings.trust)
         self._T_base_camera_44 = np.asarray(T_base_camera_44, dtype=np.float64)
         self._clock = clock
         self._pace = Pace()
@@ -97,21 +105,20 @@ class Planner:
         *,
         scan: Scan | None = None,
         commit_s: float = 0.0,
-        trust_s: float | None = None,
     ) -> PlanResult:
         """The best valid way from ``start``, within ``deadline_s`` seconds from now. No goal: explore.
 
         The first piece of imagination is always made, so a deadline below its duration is missed and
         ``deadline_met`` is false. ``previous`` is carried on as one of the candidates. ``commit_s`` are the
         seconds for which the robot goes on with ``previous`` anyway (while this call runs): every candidate
-        but "stop" begins so. ``trust_s``: how far ahead the model can be believed here. Failures that are to
-        be expected give a result without a plan and a reason; what the model raises is raised.
+        but "stop" begins so. Failures that are to be expected give a result without a plan and a reason; what the
+        model raises is raised.
         """
         watch = _Timings(self._clock)
         refusal = _unusable(context, start, goal)
         if refusal:
             return watch.result(deadline_s, plan=None, reason=refusal)
-        cycle = _Cycle(self, context, start, goal, watch.begin + deadline_s, generator, commit_s, trust_s)
+        cycle = _Cycle(self, context, start, goal, watch.begin + deadline_s, generator, commit_s)
         previous = not_over(previous, start)
         ways, openings = self._leads(start, goal, previous, commit_s, generator)
         cycle.propose(
@@ -119,7 +126,7 @@ class Planner:
                 self.robot,
                 start,
                 goal,
-                self.settings.proposals,
+                cycle.proposals,
                 generator,
                 previous=previous,
                 commit_s=commit_s,
@@ -142,6 +149,8 @@ class Planner:
         costs, horizons, shares = _latest(found, len(candidates))
         best, reason = self._first_valid(start, candidates, found, scan)
         watch.lap("validate")
+        if best is not None:
+            cycle.expect(best)
         plan = None
         if best is not None:
             plan = Plan(
@@ -168,13 +177,19 @@ class Planner:
             rounds=tuple((one.horizon_s, len(one.index_N)) for one in found.rounds),
             refinements=cycle.generation,
             draws=cycle.draws,
-            trust_s=trust_s,
+            trust_s=self.trust.seconds,
+            place_away=_place_away(candidates, first.rollout, goal),
         )
 
-    def saw(self, camera_poses_T44: FloatArray) -> None:
-        """The camera was at these poses, in order of time: where the robot has been, it may go again."""
-        base_T44 = camera_poses_T44 @ se3.inverse(self._T_base_camera_44)
-        self.memory.been(se3.to_planar(base_T44))
+    def saw(self, camera_poses_T44: FloatArray, end_s: float, latent_CHW: torch.Tensor | None) -> None:
+        """The camera was at these poses, in order of time, and saw the latent at the last of them.
+
+        Where the robot has been, it may go again; and what was foretold for this moment is compared.
+        """
+        poses_T3 = se3.to_planar(camera_poses_T44 @ se3.inverse(self._T_base_camera_44))
+        self.memory.been(poses_T3)
+        if latent_CHW is not None and len(poses_T3):
+            self.trust.observed(end_s, poses_T3[-1], latent_CHW)
 
     def _leads(
         self,
@@ -240,14 +255,17 @@ class _Cycle:
         deadline_s: float,
         generator: Generator,
         commit_s: float,
-        trust_s: float | None,
     ) -> None:
         self._planner, self._context, self._start, self._goal = planner, context, start, goal
         self._deadline_s, self._generator, self._commit_s = deadline_s, generator, commit_s
-        self._trust_s = trust_s
+        trusted = planner.settings.discount_beyond_trust
+        self.trust_s = planner.trust.seconds if trusted else None
         self._visited_ME = planner.memory.visited_ME
         self._seed = int(generator.integers(2**62))
         self.generation, self.draws = 0, 1
+        slower = 1.0 if self.trust_s is None else float(np.clip(self.trust_s / _FULL_SPEED_S, 0.3, 1.0))
+        wanted = planner.settings.proposals
+        self.proposals = replace(wanted, speed_share=slower * wanted.speed_share)
 
     def propose(self, candidates: Candidates) -> None:
         """Begin with these."""
@@ -263,7 +281,7 @@ class _Cycle:
             robot=self._planner.robot,
             proposed=some,
             visited_ME=self._visited_ME,
-            trust_s=self._trust_s,
+            trust_s=self.trust_s,
         )
 
     def search(self) -> None:
@@ -309,7 +327,7 @@ class _Cycle:
             self._start,
             self._goal,
             self.candidates.select(self._elites()),
-            settings.proposals,
+            self.proposals,
             settings.refinement,
             self._generator,
             generation=self.generation,
@@ -355,6 +373,21 @@ class _Cycle:
             all_draws = judged(costs, shares)
             self.found = self.found.rejudged(all_draws.costs_N, all_draws.shares)
 
+    def expect(self, best: int) -> None:
+        """Keep what was imagined for the plan until the camera has seen it."""
+        one = next(one for one in reversed(self.found.rounds) if best in one.index_N)
+        row = int(np.flatnonzero(one.index_N == best)[0])
+        frames = one.rollout.collision_NF.shape[1]
+        self._planner.trust.foretold(
+            Foretold(
+                made_s=self._start.time_s,
+                times_F=self._start.time_s + self.candidates.times_F[:frames],
+                poses_F3=self.candidates.poses_NF3[best, :frames],
+                latents_FCHW=one.rollout.latents_NFCHW[row].clone(),
+                expected_F=one.rollout.uncertainty_NF[row].double().cpu().numpy(),
+            )
+        )
+
     def _elites(self) -> NDArray[np.int64]:
         """The best rows; never "stop", around which there is nothing to refine."""
         rows = [row for row in self.found.ranking if self.candidates.origins[row] != "stop"]
@@ -380,6 +413,14 @@ class _Cycle:
         return torch.from_numpy(poses).to(torch.float32)
 
 
+def _place_away(candidates: Candidates, rollout: Rollout, goal: Goal | PlaceGoal | None) -> float | None:
+    """1 - cos between standing here and the goal's view; None without such a goal."""
+    if not isinstance(goal, PlaceGoal) or goal.place_E is None or "stop" not in candidates.origins:
+        return None
+    here_E = rollout.place_NFE[candidates.origins.index("stop"), 0]
+    return float(1 - here_E @ goal.place_E.to(here_E))
+
+
 def _unusable(context: Context, start: RobotState, goal: Goal | PlaceGoal | None) -> str:
     """Why no plan can be made, or nothing."""
     if not (np.isfinite(start.pose_3).all() and np.isfinite(start.twist_3).all()):
@@ -388,8 +429,11 @@ def _unusable(context: Context, start: RobotState, goal: Goal | PlaceGoal | None
         path = 0.0 if goal.path_M2 is None else float(np.sum(goal.path_M2))
         if not np.isfinite([goal.x_m, goal.y_m, goal.yaw_rad or 0.0, path]).all():
             return "the goal is not finite"
-    if isinstance(goal, PlaceGoal) and not bool(torch.isfinite(goal.place_E).all()):
-        return "the goal is not finite"
+    if isinstance(goal, PlaceGoal):
+        if goal.place_E is None:
+            return "the goal's picture was not embedded"
+        if not bool(torch.isfinite(goal.place_E).all()):
+            return "the goal is not finite"
     return "nothing was seen yet" if context.latent_frames == 0 else ""
 
 

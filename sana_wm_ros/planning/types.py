@@ -72,12 +72,13 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceGoal:
-    """A view to reach, as the place embedding (E,) of its picture, of unit length.
+    """A view to reach: its picture (H, W, 3), RGB, and the place embedding (E,) of that, of unit length.
 
-    tolerance: it is reached where 1 - cos between both embeddings is at most this.
+    place_E None: the picture is still to be embedded. tolerance: reached where 1 - cos of embeddings is at most this.
     """
 
-    place_E: Tensor
+    picture_HWC: NDArray[np.uint8] | None = None
+    place_E: Tensor | None = None
     tolerance: float = 0.15
 
 
@@ -146,7 +147,7 @@ class Futures:
     proposed: Candidates | None = None
     visited_ME: Tensor | None = None
     trust_s: float | None = None
-    shared: dict[object, Tensor] = field(default_factory=dict, compare=False)
+    shared: dict[object, Tensor] = field(default_factory=dict, init=False, compare=False)
 
 
 class Critic(Protocol):
@@ -184,7 +185,8 @@ class PlanResult:
     was not finite.
     timings_s maps a stage ("propose", "imagine", "score", "validate") to its duration. rounds: how many
     candidates were imagined to which horizon, in seconds; refinements and draws: generations of refined
-    candidates, and draws of noise for each finalist.
+    candidates, and draws of noise for each finalist. trust_s: the trust horizon. place_away: 1 - cos between the
+    place where the robot stands and a goal image's.
     """
 
     plan: Plan | None
@@ -203,6 +205,7 @@ class PlanResult:
     refinements: int = 0
     draws: int = 1
     trust_s: float | None = None
+    place_away: float | None = None
 
     @property
     def how_far(self) -> str:

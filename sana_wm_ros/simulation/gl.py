@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import os
 import sys
+import threading
 from typing import Any
 
 try:
@@ -24,7 +25,7 @@ except ImportError as error:
 __all__ = ["NoPictures", "mujoco", "open_gl_context"]
 
 _BACKENDS = ("egl", "osmesa", "glfw")
-_CONTEXTS: dict[tuple[int, int], Any] = {}
+_OF_THREAD = threading.local()
 
 
 class NoPictures(OSError):
@@ -32,24 +33,25 @@ class NoPictures(OSError):
 
 
 def open_gl_context(width: int, height: int) -> Any:
-    """Make a context current; one per process and size, because Mesa leaks when they come and go.
+    """Make a context current; one per thread and size, because Mesa leaks when they come and go.
 
     Raises ``NoPictures`` where no backend works, with what to install.
     """
-    if (width, height) not in _CONTEXTS:
+    contexts: dict[tuple[int, int], Any] = _OF_THREAD.__dict__.setdefault("contexts", {})
+    if (width, height) not in contexts:
         _load_triton_first()
         backend = _backend()
         if backend != "glfw":
             os.environ.setdefault("LP_NUM_THREADS", "0")
         try:
             # not mujoco.GLContext: that one is fixed by whoever imports MuJoCo first
-            _CONTEXTS[(width, height)] = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
+            contexts[(width, height)] = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
         except Exception as error:  # each backend fails in types of its own
             raise NoPictures(
                 f"MuJoCo cannot draw with {backend} ({error}); install libegl1 and libgl1-mesa-dri, "
                 "or libosmesa6 and set MUJOCO_GL=osmesa"
             ) from error
-    context = _CONTEXTS[(width, height)]
+    context = contexts[(width, height)]
     context.make_current()
     return context
 

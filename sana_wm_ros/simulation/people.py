@@ -28,7 +28,7 @@ def draw_movers(plan: FloorPlan, rng: np.random.Generator) -> tuple[Mover, ...]:
 def _draw_mover(navigator: Navigator, rng: np.random.Generator) -> Mover:
     person = rng.random() < 0.75
     radius = float(rng.uniform(0.2, _LARGEST_M) if person else rng.uniform(0.16, 0.22))
-    closed = rng.random() < 0.5  # a round that repeats, or a long wandering to and fro
+    closed = rng.random() < 0.5  # a round that repeats, or a long wandering there and back
     track = _track(
         navigator, rng, stops=int(rng.integers(2, 4) if closed else rng.integers(5, 9)), closed=closed
     )

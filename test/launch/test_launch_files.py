@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = ["planner.launch.py", "replay.launch.py"]
+FILES = ["planner.launch.py", "replay.launch.py", "sim.launch.py"]
 NAV2 = {"namespace", "use_sim_time", "autostart", "params_file", "use_respawn", "log_level"}
 
 WITHOUT_LAUNCH = pytest.mark.skipif(
@@ -31,7 +32,7 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (marker / "sana_wm_ros").touch()
     for folder_name in ("config", "launch"):
         (share / folder_name).symlink_to(ROOT / folder_name)
-    for name in ("planner_node", "replay_node"):
+    for name in ("planner_node", "replay_node", "simulator_node"):
         script = library / name
         script.write_text(
             f"#!{sys.executable}\nimport sys\nfrom sana_wm_ros.nodes.{name} import main\nsys.exit(main())\n"
@@ -120,3 +121,17 @@ def test_a_replay_plays_to_its_end_and_takes_the_planner_with_it(
     arguments = [f"bag:={make_bag(seconds=3.0)}", f"model:={model_folder}", "rviz:=false"]
     run_launch("replay.launch.py", arguments, lambda: False, timeout_s=90.0)
     assert time.monotonic() - begin_s < 80.0
+
+
+@WITHOUT_LAUNCH
+def test_the_simulated_robot_drives_where_it_is_sent(prefix: Path, rig: Any, model_folder: Path) -> None:
+    pytest.importorskip("mujoco", reason="the simulator is the extra 'sim'")
+    rig.camera = rig.odometry = False  # an ear alone: the simulator is the robot
+    arguments = [f"model:={model_folder}", "seed:=1000003", "use_sim_time:=false"]
+
+    def driving() -> bool:
+        if rig.goal.get_subscription_count():
+            rig.send_goal(50.0, 0.0)
+        return any(np.abs(command).max() > 0.05 for _, command in rig.commands)
+
+    assert run_launch("sim.launch.py", arguments, driving)

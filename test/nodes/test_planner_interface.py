@@ -150,9 +150,11 @@ def test_goals_that_stream_in_do_not_keep_the_robot_from_driving(start_node: Any
     start_node()
     rig.send_goal_when_heard(50.0, 0.0)
     begin_s = time.monotonic()
-    while time.monotonic() - begin_s < 3.0:
+    while time.monotonic() - begin_s < 3.0 or max((c[0] for _, c in rig.commands), default=0.0) <= 0.3:
         rig.send_goal(50.0, 0.001 * len(rig.commands))
         time.sleep(0.05)
+        if time.monotonic() - begin_s > 60.0:  # a busy machine is slow to start
+            break
     assert max(c[0] for _, c in rig.commands) > 0.3
 
 

@@ -20,7 +20,13 @@ ROS = {"ament_index_python", "launch", "launch_ros", "rclpy", "std_srvs", "tf2_r
 # Imported under guard where an installed ROS 2 has them.
 NOT_ON_PYPI = {"composition_interfaces"}
 # Modules whose distribution on PyPI has another name.
-DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "PyYAML"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "backports": "backports.zstd",
+    "cv2": "opencv-python-headless",
+    "yaml": "PyYAML",
+}
+NEWER_STDLIB = {"compression"}  # 3.14
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +96,9 @@ def test_setup_py_names_every_library_that_the_code_imports(checkout: Path, dist
     declared = {normal(Requirement(line).name) for line in asked}
     known = {
         *sys.stdlib_module_names,
+        *NEWER_STDLIB,
         "sana_wm_ros",
+        *(path.name for path in (checkout / "examples").iterdir()),
         *(path.stem for path in (checkout / "test").rglob("*.py")),
     }
     used = {
@@ -118,7 +126,7 @@ def test_every_package_folder_is_installed(checkout: Path, distribution) -> None
     assert {str(folder).replace("/", ".") for folder in folders} == set(distribution.packages)
 
 
-@pytest.mark.parametrize("script", ["planner_node", "replay_node", "sana_wm"])
+@pytest.mark.parametrize("script", ["planner_node", "replay_node", "simulator_node", "sana_wm"])
 def test_every_executable_leads_to_a_function(distribution, script: str) -> None:
     lines = dict(line.split(" = ") for line in distribution.entry_points["console_scripts"])
     assert callable(EntryPoint(name=script, value=lines[script], group="console_scripts").load())

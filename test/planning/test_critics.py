@@ -1,6 +1,7 @@
 """Each critic's cost, worked out by hand."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ from sana_wm_ros.planning.critics.clearance import Clearance
 from sana_wm_ros.planning.critics.collision import Collision
 from sana_wm_ros.planning.critics.contact import ContactModel, ahead_clearance
 from sana_wm_ros.planning.critics.control_effort import ControlEffort
+from sana_wm_ros.planning.critics.goal_image import GoalImage
 from sana_wm_ros.planning.critics.goal_pose import GoalPose
+from sana_wm_ros.planning.critics.novelty import Novelty
+from sana_wm_ros.planning.critics.path_following import PathFollowing
 from sana_wm_ros.planning.critics.progress import Progress
 from sana_wm_ros.planning.critics.smoothness import Smoothness
 from sana_wm_ros.planning.critics.uncertainty import Uncertainty
-from sana_wm_ros.planning.types import Goal
+from sana_wm_ros.planning.types import Goal, PlaceGoal
 
 # Trusts imagination forever and believes the head as it is: no discount, no noise floor.
 PLAIN = ContactModel(floor=0.0, margin_m=0.1, trust_s=1e12)
@@ -179,3 +183,50 @@ def test_costs_keep_the_type_of_the_rollout_and_one_row_per_candidate(kit):
     ):
         cost = critic.score(futures)
         assert isinstance(cost, torch.Tensor) and cost.shape == (3,) and cost.dtype == torch.float64
+
+
+def with_places(futures, place_NFE, **changes):
+    return replace(futures, rollout=replace(futures.rollout, place_NFE=torch.tensor(place_NFE)), **changes)
+
+
+def test_goal_image_by_hand(kit):
+    # Goal (1, 0). First: (0, 1) then (1, 0): distances 1, 0 -> half of the last 0 plus half of the mean 0.5 = 0.25.
+    # Second: (1, 0) then (0, 1): 0.5 + 0.25 = 0.75. Third: opposite all the way: 1 + 1 = 2.
+    goal = PlaceGoal(place_E=torch.tensor([1.0, 0.0]))
+    places = [[[0.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.0], [-1.0, 0.0]]]
+    futures = with_places(kit.futures(np.zeros((3, 2, 3)), goal=goal), places)
+    assert GoalImage().score(futures).tolist() == pytest.approx([0.25, 0.75, 2.0])
+    assert GoalImage().score(replace(futures, goal=None)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_path_following_by_hand(kit):
+    # The path runs along x from 0 to 2, then up. Driving along it costs 0. Driving 1 m per frame to the left
+    # from its begin: 1 m, then 2 m away from (0, 0); the corner's second leg is 2 m away, too: mean 1.5.
+    path = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 2.0]])
+    goal = Goal(x_m=2.0, y_m=2.0, path_M2=path)
+    along, left = [[2.0, 0.0, 0.0]] * 2, [[0.0, 2.0, 0.0]] * 2
+    futures = kit.futures([along, left], goal=goal)
+    assert PathFollowing().score(futures).tolist() == pytest.approx([0.0, 1.5])
+    assert PathFollowing().score(replace(futures, goal=Goal(x_m=2, y_m=2))).tolist() == [0.0, 0.0]
+
+
+def test_novelty_by_hand(kit):
+    # Visited (1, 0) and (0, 1). First: there all the time: 1. Second: half way between both (cos 45 degrees),
+    # then opposite to all (counts as 0): 0.7071 / 2.
+    s = 0.5**0.5
+    places = [[[1.0, 0.0], [0.0, 1.0]], [[s, s], [-s, -s]]]
+    visited = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    futures = with_places(kit.futures(np.zeros((2, 2, 3))), places, visited_ME=visited)
+    assert Novelty().score(futures).tolist() == pytest.approx([1.0, s / 2])
+    assert Novelty().score(replace(futures, goal=Goal(x_m=1, y_m=0))).tolist() == [0.0, 0.0]
+    assert Novelty().score(replace(futures, visited_ME=None)).tolist() == [0.0, 0.0]
+
+
+def test_beyond_the_trust_horizon_contact_counts_less_by_hand(kit):
+    # Contact for sure at 4 s, and from then on. exp(-4 / 20) = 0.819 without a horizon; with one of 2 s, and
+    # its half as the scale beyond, that times exp(-2 / 1) = 0.111.
+    collision = np.zeros((1, 8))
+    collision[0, 7] = 1.0
+    futures = kit.futures(np.tile([0.1, 0.0, 0.0], (1, 8, 1)), collision=collision)
+    assert Collision().score(futures).tolist() == pytest.approx([np.exp(-0.2)])
+    assert Collision().score(replace(futures, trust_s=2.0)).tolist() == pytest.approx([np.exp(-2.2)])

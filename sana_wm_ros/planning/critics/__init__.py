@@ -13,4 +13,7 @@ SHIPPED = {
     "smoothness": "sana_wm_ros.planning.critics.smoothness:Smoothness",
     "control_effort": "sana_wm_ros.planning.critics.control_effort:ControlEffort",
     "uncertainty": "sana_wm_ros.planning.critics.uncertainty:Uncertainty",
+    "goal_image": "sana_wm_ros.planning.critics.goal_image:GoalImage",
+    "path_following": "sana_wm_ros.planning.critics.path_following:PathFollowing",
+    "novelty": "sana_wm_ros.planning.critics.novelty:Novelty",
 }

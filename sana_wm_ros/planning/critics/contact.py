@@ -80,6 +80,12 @@ def discount(futures: Futures, trust_s: float) -> Tensor:
     return weight_F
 
 
+def trusted_mean(futures: Futures, value_NF: Tensor) -> Tensor:
+    """Mean over the frames, shape (N,); those beyond the trust horizon count less."""
+    weight_F = discount(futures, float("inf"))
+    return (value_NF * weight_F).sum(dim=1) / weight_F.sum()
+
+
 def ahead_clearance(futures: Futures) -> Tensor:
     """Free metres (N, F) in the direction in which the robot goes on from each frame; inf while it stands.
 

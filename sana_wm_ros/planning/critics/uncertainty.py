@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sana_wm_ros.planning.critics.contact import trusted_mean
 from sana_wm_ros.planning.types import Futures
 
 
@@ -21,4 +22,4 @@ class Uncertainty:
 
     def score(self, futures: Futures) -> Tensor:
         """Standard deviations, shape (N,)."""
-        return futures.rollout.uncertainty_NF.mean(dim=1)
+        return trusted_mean(futures, futures.rollout.uncertainty_NF)
