@@ -86,7 +86,7 @@ class Recall:
     def mask(self, chunk: int, seen: int, tokens: int) -> Tensor:
         """Which keys a chunk's queries may see, (B, 1, 1, keys): ``seen`` frames, then those looked up."""
         valid_BR = self.valid_BCR[:, chunk]
-        allowed = torch.cat([valid_BR.new_ones(len(valid_BR), seen), valid_BR], 1)
+        allowed = torch.cat([valid_BR.new_ones(valid_BR.shape[0], seen), valid_BR], 1)
         return allowed.repeat_interleave(tokens, 1)[:, None, None]
 
 
@@ -164,7 +164,7 @@ def _guide(
     observed: int,
 ) -> Tensor:
     """The guide of every frame from what was kept before its chunk, the window's frames too; none for seen ones."""
-    row = torch.arange(len(kept_BFK), device=kept_BFK.device)[:, None, None]
+    row = torch.arange(kept_BFK.shape[0], device=kept_BFK.device)[:, None, None]
     kept_BFK, views = kept_BFK[:, observed:], track.poses_BF44[:, observed:].float()
     overlap = view_overlap(config, views[:, :, None], poses[row, kept_BFK], track.intrinsics_B4)
     empty = numbers[row, kept_BFK] == EMPTY

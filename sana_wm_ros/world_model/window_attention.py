@@ -191,7 +191,7 @@ def _rows(entries_BE: Tensor, index_BI: Tensor) -> Tensor:
     """Entries of each row of the batch, in the order given; forks that share a row do not copy it."""
     if entries_BE.stride(0) == 0:
         return entries_BE[0].index_select(0, index_BI.flatten()).unflatten(0, index_BI.shape)
-    row = torch.arange(len(index_BI), device=index_BI.device)[:, None]
+    row = torch.arange(index_BI.shape[0], device=index_BI.device)[:, None]
     return entries_BE[row, index_BI]
 
 
