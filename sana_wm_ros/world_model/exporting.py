@@ -23,7 +23,7 @@ from sana_wm_ros.world_model.camera import CameraTrack
 from sana_wm_ros.world_model.keyframes import recall
 from sana_wm_ros.world_model.model import NavigationModel
 from sana_wm_ros.world_model.segment import make_segment
-from sana_wm_ros.world_model.state import ModelState
+from sana_wm_ros.world_model.state import ModelState, batch_axes, tensors_of, with_tensors
 
 Format = Literal["onnx", "aoti"]
 SUFFIX: dict[str, str] = {"onnx": ".onnx", "aoti": ".pt2"}
@@ -129,29 +129,6 @@ class Decoder(nn.Module):
         """Pictures of each latent frame's raw frames."""
         pixels = self.autoencoder.decode_groups(self.autoencoder.unnormalise(latents_FCHW))
         return ((pixels + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def batch_axes(state: ModelState) -> list[tuple[Tensor, int]]:
-    """The state's tensors in a fixed order, each with the axis of its candidates."""
-    found: list[tuple[Tensor, int]] = []
-
-    def note(tensor: Tensor, axis: int) -> Tensor:
-        found.append((tensor, axis))
-        return tensor
-
-    state.changed(note)
-    return found
-
-
-def tensors_of(state: ModelState) -> list[Tensor]:
-    """The state's tensors in the order of ``ChunkStep.state_names``."""
-    return [tensor for tensor, _ in batch_axes(state)]
-
-
-def with_tensors(template: ModelState, tensors: tuple[Tensor, ...]) -> ModelState:
-    """The template with other tensors in the same order."""
-    following = iter(tensors)
-    return template.changed(lambda tensor, axis: next(following))
 
 
 @contextmanager

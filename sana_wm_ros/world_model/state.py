@@ -116,3 +116,26 @@ class ModelState:
             blocks=tuple(block.changed(change) for block in self.blocks),
             keyframes=None if self.keyframes is None else self.keyframes.changed(change),
         )
+
+
+def batch_axes(state: ModelState) -> list[tuple[Tensor, int]]:
+    """The state's tensors in a fixed order, each with the axis of its candidates."""
+    found: list[tuple[Tensor, int]] = []
+
+    def note(tensor: Tensor, axis: int) -> Tensor:
+        found.append((tensor, axis))
+        return tensor
+
+    state.changed(note)
+    return found
+
+
+def tensors_of(state: ModelState) -> list[Tensor]:
+    """The state's tensors in the order of ``batch_axes``."""
+    return [tensor for tensor, _ in batch_axes(state)]
+
+
+def with_tensors(template: ModelState, tensors: tuple[Tensor, ...]) -> ModelState:
+    """The template with other tensors in the same order."""
+    following = iter(tensors)
+    return template.changed(lambda tensor, axis: next(following))

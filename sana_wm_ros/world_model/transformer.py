@@ -234,16 +234,28 @@ class SanaTransformer(nn.Module):
         self._check_mode(state, text)
         state = self.empty_state(B) if state is None else state
         lengths = self.chunk_lengths(F) if chunk_lengths is None else chunk_lengths
+        segment, keyframes = self.tables(x_BFCHW, camera, state, lengths, observed)
+        out, features, blocks = self.passed(x_BFCHW, sigma_BF, segment, state.blocks, text)
+        left = ModelState(next_frame=state.next_frame + F, blocks=blocks, keyframes=keyframes)
+        return out, features, left
+
+    def tables(
+        self,
+        x_BFCHW: Tensor,
+        camera: Camera,
+        state: ModelState,
+        chunk_lengths: tuple[int, ...],
+        observed: int,
+    ) -> tuple[Segment, Keyframes | None]:
+        """What the blocks share about a segment, and the keyframes after it."""
         keyframes, found = state.keyframes, None
         if keyframes is not None:
             if not isinstance(camera, CameraTrack):
                 raise ValueError("keyframes are found by their poses; the camera must be a CameraTrack")
             seen_BFSC = x_BFCHW[:, :observed].flatten(3).transpose(2, 3)
-            found, keyframes = recall(self.config, keyframes, camera, state.next_frame, lengths, seen_BFSC)
-        segment = make_segment(self.config, camera, state.next_frame, lengths, found)
-        out, features, blocks = self.passed(x_BFCHW, sigma_BF, segment, state.blocks, text)
-        left = ModelState(next_frame=state.next_frame + F, blocks=blocks, keyframes=keyframes)
-        return out, features, left
+            first = state.next_frame
+            found, keyframes = recall(self.config, keyframes, camera, first, chunk_lengths, seen_BFSC)
+        return make_segment(self.config, camera, state.next_frame, chunk_lengths, found), keyframes
 
     def passed(
         self,

@@ -21,11 +21,10 @@ from sana_wm_ros.world_model.exporting import (
     ChunkStep,
     Decoder,
     export_model,
-    tensors_of,
-    with_tensors,
 )
 from sana_wm_ros.world_model.model import NavigationBatch, NavigationModel
 from sana_wm_ros.world_model.sampler import shared_noise
+from sana_wm_ros.world_model.state import tensors_of, with_tensors
 from sana_wm_ros.world_model.toy import INTRINSICS, camera_path, pictures, tiny_navigation_model
 
 Program = Callable[..., list[Tensor]]
