@@ -23,8 +23,8 @@ class Split(str, Enum):
 
 
 _FIRST_SEED = {Split.validation: 900_000, Split.test: 1_000_000}
-_KINDS = (("tour", 100.5, 1.0, 0), ("revisit", 100.5, 1.0, 20_000), ("bump", 60.5, 2.0, 40_000))
-"""Driver, seconds, drives per drive asked for, offset of its seeds."""
+_KINDS = (("tour", 100.5, 1.25, 0), ("revisit", 100.5, 1.25, 20_000), ("bump", 60.5, 2.0, 40_000))
+"""Driver, seconds, drives per drive asked for (some touch something and are passed over), offset of its seeds."""
 
 
 def model_quality(
@@ -45,6 +45,13 @@ def model_quality(
     memory_s: Annotated[
         float | None, typer.Option(min=0.5, help="Ablation: only so many seconds are seen.")
     ] = None,
+    keyframes: Annotated[
+        bool, typer.Option("--keyframes/--no-keyframes", help="Ablation: without keyframe memory and guide.")
+    ] = True,
+    window: Annotated[
+        int | None, typer.Option(min=1, help="Ablation: latent frames that exact attention looks back.")
+    ] = None,
+    contact: Annotated[bool, typer.Option("--contact/--no-contact", help="Measure contact, too.")] = True,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the result file.")] = Path("benchmarks/results"),
 ) -> None:
@@ -61,9 +68,9 @@ def model_quality(
     console = Console()
     load = shared.refuse_load(force=True)  # nothing here is timed
     torch.set_num_threads(threads)
-    loaded = load_model(model)
+    ablation = Ablation(steps=steps, memory_s=memory_s, keyframes=keyframes, window=window)
+    loaded = ablation.of(load_model(model))
     folders = _recorded(data / f"{family}_{split.value}", family, split, drives, console)
-    ablation = Ablation(steps=steps, memory_s=memory_s)
     with shared.progress_bar(console) as bar:
         task = bar.add_task(f"imagining {drives} drives", total=1.0)
         results, films = validate(
@@ -73,13 +80,13 @@ def model_quality(
             drives=drives,
             seen=1 + round(seen_s / loaded.spec.latent_period_s),
             ahead_s=ahead_s,
-            contact_drives=2 * drives,
+            contact_drives=2 * drives if contact else 0,
             ablation=ablation,
-            oracle=_oracle,
+            oracle=true_world,
             progress=lambda done: bar.update(task, completed=done),
         )
     results["goals"] = judged(results, model.name)
-    taken = {name: value for name, value in vars(ablation).items() if value is not None}
+    taken = {name: value for name, value in vars(ablation).items() if value != getattr(Ablation(), name)}
     name = "_".join(["quality", model.name, family, split.value, *(f"{k}_{v:g}" for k, v in taken.items())])
     settings = {"model": str(model), "family": family, "split": split.value, "drives": drives}
     settings |= {"seen_s": seen_s, "ahead_s": ahead_s, **vars(ablation)}
@@ -95,7 +102,7 @@ def model_quality(
     )
 
 
-def _oracle(episode: Episode) -> WorldModel:
+def true_world(episode: Episode) -> WorldModel:
     """The truth of the building that a drive was recorded in."""
     from sana_wm_ros.planning.types import Robot
     from sana_wm_ros.simulation.drive import DriveConfig, draw_scene
@@ -121,7 +128,10 @@ def _recorded(folder: Path, family: str, split: Split, drives: int, console: Con
                 folder / driver,
                 first_seed=_FIRST_SEED[split] + offset,
                 episodes=count,
-                config=DriveConfig(family=family, seconds=seconds, driver=driver, open_loop=True),
+                # Slipping wheels would leave the commanded way within the minute that is compared.
+                config=DriveConfig(
+                    family=family, seconds=seconds, driver=driver, open_loop=True, obeys=driver != "bump"
+                ),
                 workers=1,
                 on_episode=lambda seed, task=task: bar.advance(task),
             )

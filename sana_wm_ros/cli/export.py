@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -77,6 +78,7 @@ def export(
         )
     from rich.table import Table
 
+    from sana_wm_ros.cli.benchmark_model import true_world
     from sana_wm_ros.training.export import export as write
 
     try:
@@ -88,6 +90,7 @@ def export(
             data=data,
             commands=command or [],
             drives=drives,
+            oracle=true_world if importlib.util.find_spec("mujoco") else None,
             beside={title: Path(file) for title, _, file in (entry.partition("=") for entry in beside or [])},
         )
     except ValueError as error:

@@ -44,6 +44,10 @@ def finetune(
     from sana_wm_ros.world_model.checkpoint import load_model, save_model
 
     console = Console()
+    if out.resolve() == model.resolve():
+        raise ValueError(
+            f"--out is the model itself ({model}); choose another folder, so that both can be compared"
+        )
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     base = load_model(model)

@@ -21,6 +21,7 @@ VERBS = {
     "train": "Train the autoencoder, then the world model, from recorded drives.",
     "finetune": "Teach a model your own recordings; kept only when it got better on their held-out ends.",
     "export": "Write a training run as a model folder, measured, with its card.",
+    "prompt": "Encode a caption for the published SANA-WM weights into a small file.",
 }
 
 # What bad input raises throughout the package; the messages name the input and say what to do.

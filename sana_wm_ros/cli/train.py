@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer
+    from sana_wm_ros.training.objective import Objective
     from sana_wm_ros.training.schedule import Schedule
     from sana_wm_ros.training.world_model_trainer import WorldModelTrainer
 
@@ -33,6 +34,10 @@ def train(
             help="world-model: the autoencoder's run, or a world model's run or folder to go on from"
         ),
     ] = None,
+    preset: Annotated[
+        str, typer.Option(help="nano or small: sizes of what begins new; --init's own sizes go before")
+    ] = "nano",
+    device: Annotated[str, typer.Option(help="world-model: cpu, or cuda (one process per GPU)")] = "cpu",
     minutes: Annotated[float | None, typer.Option(min=0.1, help="training time at most")] = None,
     steps: Annotated[int, typer.Option(min=1, help="optimiser steps at most")] = 1_000_000,
     batch: Annotated[int | None, typer.Option(min=1, help="groups, or latent frames, per step")] = None,
@@ -47,11 +52,13 @@ def train(
     keyframes: Annotated[
         int | None, typer.Option(min=0, help="world-model: seen views kept beside the window (0: none)")
     ] = None,
-    blind_share: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="world-model: clips foretold in one blind pass")
+    guide: Annotated[
+        bool | None,
+        typer.Option(help="world-model: keyframes moved to an imagined frame's rays enter with it"),
     ] = None,
-    place_weight: Annotated[
-        float | None, typer.Option(min=0.0, help="world-model: weight of frames whose place was seen before")
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="world-model: NAME=VALUE, a number of the objective, as place_weight=2"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
@@ -64,16 +71,17 @@ def train(
     import torch
     from rich.console import Console
 
-    from sana_wm_ros.training.objective import Objective
+    from sana_wm_ros.training.episodes import check_split, seeds_in
     from sana_wm_ros.training.schedule import Schedule
 
     console = Console()
     torch.set_num_threads(threads)
     try:
+        check_split(seeds_in(data), "train")
         schedule = Schedule(steps=steps, minutes=minutes)
         if stage is Stage.AUTOENCODER:
             settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
-            trainer: Any = _autoencoder_trainer(settings, schedule, data, out)
+            trainer: Any = _autoencoder_trainer(settings, preset, schedule, data, out)
         else:
             settings = {
                 "frames_per_step": batch,
@@ -82,10 +90,12 @@ def train(
                 "curriculum": _curriculum(curriculum),
                 "seed": seed,
             }
-            tasks = _given({"blind_share": blind_share, "place_weight": place_weight})
-            if tasks:
-                settings["objective"] = Objective(**tasks)
-            trainer = _world_model_trainer(settings, schedule, data, out, init, drives, keyframes, console)
+            if objective:
+                settings["objective"] = _objective(objective)
+            memory = _given({"keyframes": keyframes, "keyframe_guide": guide})
+            trainer = _world_model_trainer(
+                settings, preset, device, schedule, data, out, init, drives, memory, console
+            )
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error
@@ -109,22 +119,45 @@ def _curriculum(text: str | None) -> tuple[tuple[float, int], ...] | None:
     return pairs
 
 
+def _objective(entries: list[str]) -> Objective:
+    """The objective with some numbers changed; ValueError names those there are."""
+    from dataclasses import fields
+
+    from sana_wm_ros.training.objective import Objective
+
+    known = [field.name for field in fields(Objective)]
+    changes = {}
+    for entry in entries:
+        name, _, value = entry.partition("=")
+        if name not in known:
+            raise ValueError(f"--objective {entry!r}; expected one of {', '.join(known)}, and =VALUE")
+        try:
+            changes[name] = float(value)
+        except ValueError as error:
+            raise ValueError(f"--objective {entry!r}; {value!r} is not a number") from error
+    return Objective(**changes)
+
+
 def _autoencoder_trainer(
-    settings: dict[str, Any], schedule: Schedule, data: list[Path], out: Path
+    settings: dict[str, Any], preset: str, schedule: Schedule, data: list[Path], out: Path
 ) -> AutoencoderTrainer:
     from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
+    from sana_wm_ros.world_model.presets import sizes_of
 
-    return AutoencoderTrainer(AutoencoderTraining(**_given(settings)), schedule, data, out)
+    _, images, _ = sizes_of(preset)
+    return AutoencoderTrainer(AutoencoderTraining(model=images, **_given(settings)), schedule, data, out)
 
 
 def _world_model_trainer(
     settings: dict[str, Any],
+    preset: str,
+    device: str,
     schedule: Schedule,
     data: list[Path],
     out: Path,
     init: Path | None,
     drives: int | None,
-    keyframes: int | None,
+    memory: dict[str, Any],
     console: Console,
 ) -> WorldModelTrainer:
     from dataclasses import replace
@@ -133,14 +166,22 @@ def _world_model_trainer(
 
     from sana_wm_ros.training.export import keep_autoencoder, start_of
     from sana_wm_ros.training.latents import load_drives
+    from sana_wm_ros.training.processes import join
     from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
+    from sana_wm_ros.world_model.presets import sizes_of
 
-    training = WorldModelTraining(**_given(settings))
+    transformer, _, heads = sizes_of(preset)
+    training = WorldModelTraining(model=transformer, heads=heads, **_given(settings))
+    processes = join(device)
+    console.quiet = console.quiet or not processes.first
     start = start_of(out, init, training)
     training = start.training
-    if keyframes is not None:
-        training = replace(training, model=replace(training.model, keyframes=keyframes))
-    keep_autoencoder(start.autoencoder, out)
+    if memory:
+        training = replace(training, model=replace(training.model, **memory))
+    if processes.first:
+        keep_autoencoder(start.autoencoder, out)
+    else:
+        processes.wait()  # the first one encodes the drives
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("encoding drives", total=None)
         encoded = load_drives(
@@ -149,9 +190,14 @@ def _world_model_trainer(
             out.parent / "latents",
             limit=drives,
             on_drive=lambda done, total: bar.update(task, completed=done, total=total),
+            on_bad=lambda error: console.print(f"left out: {error}", soft_wrap=True),
         )
+    if processes.first:
+        processes.wait()
     console.print(f"{len(encoded)} drives, {sum(map(len, encoded)) / 7200:.1f} h")
-    return WorldModelTrainer(training, schedule, start.autoencoder, encoded, out, start_from=start.weights)
+    return WorldModelTrainer(
+        training, schedule, start.autoencoder, encoded, out, start_from=start.weights, processes=processes
+    )
 
 
 def _run(trainer: Any, console: Console, quiet: bool) -> None:

@@ -20,11 +20,11 @@ def load(settings: ModelSettings) -> WorldModel:
 
     Raises ``FileNotFoundError`` or ``ValueError`` with what is wrong and what to do.
     """
-    from sana_wm_ros.world_model.checkpoint import load_model
+    from sana_wm_ros.world_model.checkpoint import open_model
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    return load_model(model_folder(settings.path), device=device(settings.device))
+    return open_model(model_folder(settings.path), device=device(settings.device))
 
 
 def model_folder(name: str) -> Path:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sana_wm_ros.geometry import se2
 from sana_wm_ros.planning.motion_models import max_curvature, step_towards
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.behaviours import Behaviour, Sense, Twist2
@@ -20,6 +19,7 @@ from sana_wm_ros.simulation.lens import Lens
 from sana_wm_ros.simulation.odometry import DriftingOdometry
 from sana_wm_ros.simulation.robot import Camera, Handling, draw_camera, draw_handling
 from sana_wm_ros.simulation.simulator import Simulator
+from sana_wm_ros.simulation.wheels import FreeRobot
 
 FloatArray = NDArray[np.float64]
 _FULL_LOCK_MPS = 0.3
@@ -30,7 +30,8 @@ class DriveConfig:
     """How drives are made. ``driver`` and ``open_loop`` None are drawn by the seed.
 
     ``lens``: cameras may have one that bends the picture, as recordings of robots do; training episodes hold
-    straightened pictures, as the node's buffer makes them.
+    straightened pictures, as the node's buffer makes them. ``obeys``: wheels do as they are told, without slip
+    or latency, so that an open-loop drive stays on its commands' way for a minute and more.
     """
 
     family: str = "lab"
@@ -39,6 +40,7 @@ class DriveConfig:
     height: int = 64
     samples: int = 4
     lens: bool = False
+    obeys: bool = False
     driver: str | None = None
     open_loop: bool | None = None
     robot: Robot = field(default_factory=Robot)
@@ -93,7 +95,7 @@ def draw_scene(seed: int, config: DriveConfig) -> Scene:
         plan=plan,
         ways=ways,
         camera=draw_camera(camera_rng, config.width, config.height, family=config.family, lens=config.lens),
-        handling=draw_handling(handling_rng, config.family),
+        handling=Handling() if config.obeys else draw_handling(handling_rng, config.family),
         start_3=ways.draw_start(start_rng),
         driver=config.driver or name,
         open_loop=open_loop if config.open_loop is None else config.open_loop,
@@ -145,19 +147,21 @@ def drive(scene: Scene, simulator: Simulator, *, period_s: float) -> Iterator[Ti
 class CommandSource:
     """Asks a driver for one command per tick and keeps it within the robot's limits.
 
-    Open loop, the driver drives a robot of its own that never meets anything, and never hears of contacts.
+    Open loop, the driver drives a robot of its own, which lags and slips as the real one does but never meets
+    anything; it never hears of contacts.
     """
 
     def __init__(self, scene: Scene, robot: Robot, period_s: float) -> None:
         self._scene, self._robot, self._period_s = scene, robot, period_s
         self._behaviour: Behaviour | None = None
-        self._ideal_3 = scene.start_3.copy()
+        rehearsed = FreeRobot(robot, scene.handling, scene.start_3)
+        self._rehearsed = rehearsed if scene.open_loop else None
         self._last_3: FloatArray = np.zeros(3)
 
     def next(self, time_s: float, pose_3: FloatArray, contact: bool) -> tuple[float, float]:
         """The command to hold from now on, given where the robot really is."""
-        if self._scene.open_loop:
-            sense = Sense(time_s=time_s, pose_3=self._ideal_3, contact=False)
+        if self._rehearsed is not None:
+            sense = Sense(time_s=time_s, pose_3=self._rehearsed.pose_3, contact=False)
         else:
             sense = Sense(time_s=time_s, pose_3=pose_3, contact=contact)
         if self._behaviour is None:
@@ -170,8 +174,10 @@ class CommandSource:
             wanted = _rolling(wanted, max_curvature(self._robot))
         wanted_3 = np.array([wanted[0], 0.0, wanted[1]])
         self._last_3 = step_towards(self._robot, wanted_3, self._last_3, self._period_s)
-        self._ideal_3 = se2.compose(self._ideal_3, se2.exp(self._last_3, self._period_s))
-        return float(self._last_3[0]), float(self._last_3[2])
+        command = float(self._last_3[0]), float(self._last_3[2])
+        if self._rehearsed is not None:
+            self._rehearsed.hold(command, self._period_s)
+        return command
 
 
 def _rolling(wanted: Twist2, curvature: float) -> Twist2:

@@ -10,8 +10,8 @@ from sana_wm_ros.simulation.floor_plan import ROBOT_HEIGHT_M, WALL_HEIGHT_M, Flo
 from sana_wm_ros.simulation.movers import Mover
 from sana_wm_ros.simulation.patterns import Rgb, png
 from sana_wm_ros.simulation.robot import Camera
+from sana_wm_ros.simulation.wheels import TIME_STEP_S
 
-TIME_STEP_S = 0.0125
 ROBOT_GROUP = 4
 """MuJoCo geom group of the robot's own body, which its camera does not draw."""
 DECOR_GROUP = 3

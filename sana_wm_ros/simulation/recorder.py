@@ -10,7 +10,7 @@ import numpy as np
 from sana_wm_ros.simulation.drive import DriveConfig, draw_scene, drive, open_simulator
 from sana_wm_ros.training.episodes import FRAME_RATE_HZ, Episode
 
-SIMULATOR_VERSION = 2
+SIMULATOR_VERSION = 3
 """Raised whenever the same seed would give another drive."""
 FRAMES_PER_LATENT = 4
 AFTER_CONTACT_S = 2.0

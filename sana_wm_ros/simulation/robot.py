@@ -78,7 +78,7 @@ class Handling:
 _FIELD_OF_VIEW_DEG = {"lab": (86.0, 94.0), "varied": (76.0, 104.0)}
 _UP_M = {"lab": (0.3, 0.4), "varied": (0.24, 0.5)}
 _PITCH_DEG = {"lab": (5.0, 10.0), "varied": (0.0, 14.0)}
-_SLIP = {"lab": 0.01, "varied": 0.03}
+_SLIP = {"lab": 0.005, "varied": 0.03}
 
 
 def draw_camera(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sana_wm_ros.planning.motion_models import max_curvature
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import FloorPlan
 from sana_wm_ros.simulation.gl import mujoco, open_gl_context
@@ -18,12 +16,12 @@ from sana_wm_ros.simulation.mjcf import (
     DECOR_GROUP,
     HULL_GROUP,
     ROBOT_GROUP,
-    TIME_STEP_S,
     building_xml,
     texture_files,
 )
 from sana_wm_ros.simulation.movers import TICK_S, Crowd, Movers
 from sana_wm_ros.simulation.robot import Camera, Handling
+from sana_wm_ros.simulation.wheels import TIME_STEP_S, Wheels
 
 SECTORS = 24
 RAYS_PER_SECTOR = 3
@@ -70,7 +68,6 @@ class Simulator:
         ``handling``: how commands become motion (default: a lag of 0.06 s, nothing else).
         """
         self.plan, self.robot, self.camera = plan, robot, camera
-        self.handling = handling or Handling()
         xml = building_xml(plan, robot, camera, samples=samples)
         self._model = mujoco.MjModel.from_xml_string(xml, texture_files(plan))
         self._data = mujoco.MjData(self._model)
@@ -82,16 +79,14 @@ class Simulator:
         self._steps, self._moment_s = 0, 0.0
         self._crowd = self._next_crowd = self._movers.begin()
         self._show_movers(self._movers.places(self._crowd))
-        self._wheels = (0.0, 0.0)
-        self._on_the_way: deque[tuple[float, float]] = deque()
+        self._wheels = Wheels(robot, handling or Handling())
         self.place(start_3)
 
     def place(self, pose_3: NDArray[np.float64]) -> None:
         """Set the robot down somewhere, at rest."""
         self._data.qpos[:3] = pose_3
         self._data.qvel[:3] = 0.0
-        self._wheels = (0.0, 0.0)
-        self._on_the_way = deque([(0.0, 0.0)] * round(self.handling.latency_s / TIME_STEP_S))
+        self._wheels.stand()
         mujoco.mj_forward(self._model, self._data)
 
     def set_moment(self, time_s: float, pose_3: NDArray[np.float64], movers_M2: NDArray[np.float64]) -> None:
@@ -140,15 +135,9 @@ class Simulator:
             raise ValueError(f"{duration_s} s is not a whole number of steps of {TIME_STEP_S} s")
         if not (math.isfinite(command[0]) and math.isfinite(command[1])):
             raise ValueError(f"the command {command} is not finite")
-        gain = 1.0 - math.exp(-TIME_STEP_S / max(self.handling.lag_s, 1e-6))
-        grip_along, grip_turn = 1.0 - self.handling.slip_along, 1.0 - self.handling.slip_turn
         data, touched = self._data, False
         for _ in range(steps):
-            self._on_the_way.append(command)
-            self._wheels = wheels_after(self.robot, self._on_the_way.popleft(), self._wheels)
-            speed, rate = self.twist_2
-            speed += gain * (grip_along * self._wheels[0] - speed)
-            rate += gain * (grip_turn * self._wheels[1] - rate)
+            speed, rate = self._wheels.push(command, self.twist_2)
             heading = data.qpos[2] + rate * TIME_STEP_S / 2  # the middle of the step: exact on arcs
             data.qvel[0] = speed * math.cos(heading)
             data.qvel[1] = speed * math.sin(heading)
@@ -231,24 +220,6 @@ class Simulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def wheels_after(
-    robot: Robot, command: tuple[float, float], wheels: tuple[float, float]
-) -> tuple[float, float]:
-    """Speed and yaw rate that the wheels have one time step on, on their way to a command.
-
-    A scalar twin of ``planning.motion_models.step_towards``, which takes 30 times as long for one robot.
-    """
-    dv, dw = robot.max_acceleration_mps2 * TIME_STEP_S, robot.max_yaw_acceleration_radps2 * TIME_STEP_S
-    speed = min(max(command[0], -robot.max_reverse_mps), robot.max_speed_mps)
-    speed = min(max(speed, wheels[0] - dv), wheels[0] + dv)
-    rate = min(max(command[1], -robot.max_yaw_rate_radps), robot.max_yaw_rate_radps)
-    rate = min(max(rate, wheels[1] - dw), wheels[1] + dw)
-    if robot.drive == "ackermann":
-        most = max_curvature(robot) * abs(speed)
-        rate = min(max(rate, -most), most)
-    return speed, rate
 
 
 def sector_minimum(ranges_R: NDArray[np.float64]) -> NDArray[np.float32]:

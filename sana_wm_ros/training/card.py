@@ -65,6 +65,12 @@ def detail_tables(result: dict[str, Any]) -> str:
             f"is {back['gain_db']:+.2f} dB (standard error {back['standard_error_db']:.2f}) over one of 5 s, and "
             f"{back['over_nearest_view_db']:+.2f} dB over the nearest view by true pose.",
         ]
+    lines += [
+        "",
+        f"Expected and real latent error correlate by {result['uncertainty_correlation']:.2f}; distances between "
+        "imagined place embeddings and those that driving distances ask for by "
+        f"{result['place_correlation']:.2f}.",
+    ]
     return "\n".join(lines).strip()
 
 

@@ -44,10 +44,18 @@ class ClipBatch:
     valid_BF: Tensor
     known_contact_BF: Tensor
 
+    def select(self, rows: Tensor) -> ClipBatch:
+        """Some of the clips, in the order given."""
+        return ClipBatch(**{name: value[rows] for name, value in vars(self).items()})
+
+    def to(self, device: torch.device) -> ClipBatch:
+        """The clips on a device; poses stay in float64, which every kind but MPS has."""
+        return ClipBatch(**{name: value.to(device) for name, value in vars(self).items()})
+
     @property
     def future_BF(self) -> Tensor:
         """1 for the frames after the context."""
-        frames = torch.arange(self.latents_BFCHW.shape[1])
+        frames = torch.arange(self.latents_BFCHW.shape[1], device=self.context_B.device)
         return (frames[None] >= self.context_B[:, None]).float()
 
 

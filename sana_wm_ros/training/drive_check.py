@@ -14,9 +14,10 @@ from torch import Tensor
 
 from sana_wm_ros.training.episodes import Episode
 from sana_wm_ros.training.futures import commanded, observe
-from sana_wm_ros.training.places import SEEN_M, view_distance
+from sana_wm_ros.training.places import SEEN_M, place_target, travel_distance, view_distance
 from sana_wm_ros.world_model.model import NavigationContext, NavigationModel
 from sana_wm_ros.world_model.protocol import Rollout
+from sana_wm_ros.world_model.transformer import SanaTransformer
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -32,10 +33,29 @@ class Ablation:
     """What is taken from a model to see what it was worth; the defaults take nothing.
 
     steps: denoising steps (None: the preset's). memory_s: only the last so many seconds were seen.
+    keyframes: False takes the keyframe memory and its guide away. window: latent frames that exact attention
+    looks back (None: the model's).
     """
 
     steps: int | None = None
     memory_s: float | None = None
+    keyframes: bool = True
+    window: int | None = None
+
+    def of(self, model: NavigationModel) -> NavigationModel:
+        """The model without what is taken from its architecture; the same weights where they remain."""
+        config = model.transformer.config
+        if not self.keyframes:
+            config = replace(config, keyframes=0, keyframe_guide=False)
+        if self.window is not None:
+            config = replace(config, window_frames=self.window)
+        if config == model.transformer.config:
+            return model
+        less = SanaTransformer(config)
+        kept = set(less.state_dict())
+        less.load_state_dict({n: v for n, v in model.transformer.state_dict().items() if n in kept})
+        changed = NavigationModel(less, model.heads, model.autoencoder, model.spec.frame_rate_hz)
+        return changed.to(model.device).requires_grad_(False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +66,8 @@ class DriveCheck:
     edges an imagined frame has. still_error_F: latent distance (RMS) of a held pose from the last view.
     place_seen_F: a view within ``SEEN_M`` was seen in the context. back_F: such a view, and none nearer than
     that for ``AWAY_S`` before this visit. range_error_F: mean absolute log error by name. uncertainty_F and
-    latent_error_F: what the model expected of itself, and what came of it. pictures: the last raw frame of
+    latent_error_F: what the model expected of itself, and what came of it. place_correlation: of distances between
+    imagined place embeddings with those that driving distances ask for. pictures: the last raw frame of
     each latent frame by name, (F, H, W, 3).
     """
 
@@ -59,6 +80,7 @@ class DriveCheck:
     range_error_F: dict[str, Floats]
     uncertainty_F: Floats
     latent_error_F: Floats
+    place_correlation: float
     pictures: dict[str, NDArray[np.uint8]]
 
 
@@ -111,6 +133,17 @@ def places_seen(poses_F3: Floats, seen: int, away: int) -> tuple[Bools, Bools]:
     return np.array(place), np.array(back)
 
 
+def place_correlation(place_FE: Tensor, poses_F3: NDArray[np.floating]) -> float:
+    """Correlation of 1 - cos between all pairs of embeddings with what their driving distance asks for."""
+    unit = torch.nn.functional.normalize(place_FE.double(), dim=-1)
+    pairs = np.triu_indices(len(unit), 1)
+    apart = (1.0 - unit @ unit.t()).numpy()[pairs]
+    target = place_target(torch.from_numpy(travel_distance(poses_F3))).numpy()[pairs]
+    if np.ptp(apart) == 0.0 or np.ptp(target) == 0.0:
+        return float("nan")
+    return float(np.corrcoef(apart, target)[0, 1])
+
+
 def last_of(episode: Episode, latents: int, seen: int, per_latent: int) -> Episode:
     """The drive as if it had begun ``latents`` frames before the ``seen``-th was over."""
     first = (seen - latents) * per_latent
@@ -126,7 +159,6 @@ def check_drive(
     seen: int,
     frames: int,
     ablation: Ablation,
-    steps: int | None = None,
 ) -> DriveCheck:
     """Imagine ``frames`` latent frames after ``seen`` ones and compare each.
 
@@ -190,6 +222,7 @@ def check_drive(
         },
         uncertainty_F=rollout.uncertainty_NF[0].double().numpy(),
         latent_error_F=_rms(rollout.latents_NFCHW[0] - latents[seen:]),
+        place_correlation=place_correlation(rollout.place_NFE[0], episode.poses_T3[ends]),
         pictures={
             "seen then": truth[:, -1].numpy(),
             **{n: rows[n][:, -1].numpy() for n in ("autoencoder", "model", "nearest view")},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -134,6 +134,15 @@ def read_episode(path: Path) -> Episode:
 def episode_path(folder: Path, seed: int) -> Path:
     """Where the drive of a seed lies in a set."""
     return folder / f"episode_{seed:07d}.npz"
+
+
+def seeds_in(folders: Iterable[Path]) -> Iterator[int]:
+    """The seeds of the drives in folders, by their files' names (``read_episode`` holds them to these)."""
+    for folder in folders:
+        for path in sorted(folder.rglob("episode_*.npz")):
+            digits = path.stem.removeprefix("episode_")
+            if digits.isdecimal():
+                yield int(digits)
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from sana_wm_ros.training.candidate_validation import Oracle
 from sana_wm_ros.training.card import model_card
 from sana_wm_ros.training.run_folder import BadRun, RunFolder
 from sana_wm_ros.training.world_model_trainer import WorldModelTraining
@@ -158,10 +159,12 @@ def export(
     seen: int | None = None,
     ahead_s: float | None = None,
     beside: dict[str, Path] | None = None,
+    oracle: Oracle | None = None,
 ) -> dict[str, Any]:
     """Validate a run's averaged model and write it to ``folder`` with card, numbers and film strips.
 
-    beside: result files of ``sana_wm benchmark model`` that the card's goals get a column for, by title.
+    oracle: the true world model of a drive's building, to rank candidates against. beside: result files of
+    ``sana_wm benchmark model`` that the card's goals get a column for, by title.
     """
     from sana_wm_ros.training.validation import draw_film_strips, validate
     from sana_wm_ros.world_model.checkpoint import save_model
@@ -171,7 +174,7 @@ def export(
     facts |= _sizes(model) | {"hardware": processor()}
     given = {name: value for name, value in (("seen", seen), ("ahead_s", ahead_s)) if value is not None}
     result, films = validate(
-        model, validation, contact=contact, drives=drives, contact_drives=2 * drives, **given
+        model, validation, contact=contact, drives=drives, contact_drives=2 * drives, oracle=oracle, **given
     )
     facts["seeds"] = result["seeds"]
     card = model_card(folder.name, result, facts, data=data, commands=commands, beside=others)

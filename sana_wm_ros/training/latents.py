@@ -106,10 +106,12 @@ def load_drives(
     *,
     limit: int | None = None,
     on_drive: Callable[[int, int], None] | None = None,
+    on_bad: Callable[[BadEpisode], None] | None = None,
 ) -> list[LatentDrive]:
     """All drives of the folders, encoded; what is in the cache is read, the rest is encoded and added.
 
-    The cache holds one folder per autoencoder. A drive that can't be read is left out.
+    The cache holds one folder per autoencoder. A drive that is cut off or does not belong to its set is left
+    out; ``on_bad`` is told its name and why.
     """
     paths = list_episodes(folders)[:limit]
     folder = cache / fingerprint(autoencoder)
@@ -123,7 +125,9 @@ def load_drives(
         else:
             try:
                 drive = encode_drive(autoencoder, read_episode(path), name)
-            except BadEpisode:
+            except BadEpisode as error:
+                if on_bad is not None:
+                    on_bad(error)
                 continue
             _write(file, drive)
             drives.append(drive)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sana_wm_ros.training.clips import ClipBatch
-from sana_wm_ros.training.places import SEEN_M, place_loss, travel_distance, view_distance
+from sana_wm_ros.training.places import SEEN_M, place_errors, travel_distance, view_distance
+from sana_wm_ros.training.processes import Processes
 from sana_wm_ros.world_model.camera import CameraTrack, latent_intrinsics, relative_to
+from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.heads import HeadOutputs, Heads
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
@@ -72,36 +74,67 @@ def camera_track(clips: ClipBatch, image: tuple[int, int]) -> CameraTrack:
     poses = relative_to(clips.poses_BF44[:, :1], clips.poses_BF44)
     latent = (clips.latents_BFCHW.shape[-2], clips.latents_BFCHW.shape[-1])
     rows = [latent_intrinsics(*row, image=image, latent=latent) for row in clips.intrinsics_B4.tolist()]
-    return CameraTrack(poses_BF44=poses, before_B44=poses[:, 0], intrinsics_B4=torch.stack(rows))
+    intrinsics = torch.stack(rows).to(poses.device)
+    return CameraTrack(poses_BF44=poses, before_B44=poses[:, 0], intrinsics_B4=intrinsics)
 
 
 def places_again(clips: ClipBatch) -> Tensor:
     """1 for frames whose view is near one of the context's, else 0; (B, F)."""
     context = int(clips.context_B[0])
-    rows = [view_distance(poses[:context], poses).min(1) for poses in clips.true_poses_BF3.double().numpy()]
-    return torch.from_numpy(np.stack(rows) <= SEEN_M).float()
+    rows = [
+        view_distance(poses[:context], poses).min(1) for poses in clips.true_poses_BF3.double().cpu().numpy()
+    ]
+    return torch.from_numpy(np.stack(rows) <= SEEN_M).float().to(clips.context_B.device)
+
+
+class Foretelling(nn.Module):
+    """Transformer and heads in one forward, which is what several processes share the gradients of."""
+
+    def __init__(self, transformer: SanaTransformer, heads: Heads) -> None:
+        super().__init__()
+        self.transformer, self.heads = transformer, heads
+
+    def forward(
+        self, noised: Tensor, sigma_BF: Tensor, track: CameraTrack, chunks: tuple[int, ...], context: int
+    ) -> tuple[Tensor, HeadOutputs]:
+        """The transformer's output and what the heads read of it; the first ``context`` frames were seen."""
+        out, features, _ = self.transformer(noised, sigma_BF, track, None, chunks, context)
+        return out, self.heads(features)
 
 
 def losses(
-    transformer: SanaTransformer,
-    heads: Heads,
+    foretelling: nn.Module,
+    config: TransformerConfig,
     clips: ClipBatch,
     objective: Objective,
     *,
     image: tuple[int, int],
+    max_range_m: float,
     channel_weight_C: Tensor,
     generator: torch.Generator,
+    processes: Processes | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The training loss of a batch whose clips share one context length, and its parts as numbers."""
-    x0 = clips.latents_BFCHW
+    """The training loss of a batch whose clips share one context length, and its parts as numbers.
+
+    ``foretelling``: a ``Foretelling``, possibly wrapped. With several processes ``clips`` is the whole batch:
+    each takes its rows, and its loss is its share of the batch's, so that losses add up over processes. All is
+    worked out where ``channel_weight_C`` is; what is random is drawn on the CPU, the same everywhere.
+    """
+    processes = Processes() if processes is None else processes
     context = int(clips.context_B[0])
-    chunks = draw_chunks(context, x0.shape[1], transformer.config.max_chunk_frames, generator)
-    sigma = draw_sigma(len(x0), context, chunks, objective.blind_share, generator)
-    noise = torch.randn(x0.shape, generator=generator)
+    chunks = draw_chunks(context, clips.latents_BFCHW.shape[1], config.max_chunk_frames, generator)
+    sigma = draw_sigma(len(clips.latents_BFCHW), context, chunks, objective.blind_share, generator)
+    noise = torch.randn(clips.latents_BFCHW.shape, generator=generator)
+    if processes.count > 1:
+        mine = torch.tensor(processes.mine(len(sigma)))
+        clips, sigma, noise = clips.select(mine), sigma[mine], noise[mine]
+    device = channel_weight_C.device
+    clips, sigma, noise = clips.to(device), sigma.to(device), noise.to(device)
+    x0 = clips.latents_BFCHW
     level = sigma[:, :, None, None, None]
     noised = (1 - level) * x0 + level * noise
-    out, features, _ = transformer(noised, sigma, camera_track(clips, image), None, chunks, context)
-    if transformer.config.prediction == "flow":
+    out, read = foretelling(noised, sigma, camera_track(clips, image), chunks, context)
+    if config.prediction == "flow":
         out = noised - level * out
     future = clips.future_BF * clips.valid_BF
     squared = (out - x0).square().mean(dim=(3, 4))
@@ -109,20 +142,25 @@ def losses(
     if objective.place_weight != 1.0:
         frame_weight = frame_weight * (1.0 + (objective.place_weight - 1.0) * places_again(clips))
     weighted = (squared * channel_weight_C).mean(2)
-    latent = (frame_weight * weighted).sum() / frame_weight.sum().clamp_min(1.0)
+    latent = _mean(weighted, frame_weight, processes)
 
-    read: HeadOutputs = heads(features)
-    ceiling_m = heads.config.max_range_m
-    parts = _head_losses(read, clips, squared.mean(2).detach(), objective, ceiling_m)
+    parts = _head_losses(read, clips, squared.mean(2).detach(), objective, max_range_m, processes)
     total = latent
     for name, value in parts.items():
         total = total + getattr(objective, name) * value
     blind = future * (sigma >= 1.0)
-    numbers = {name: float(value.detach()) for name, value in parts.items()}
-    numbers["latent"] = float(latent.detach())
-    if blind.any():  # a batch of one long clip may have no blind frame; zero would flatter the mean
-        numbers["blind_error"] = float(((squared.mean(2) * blind).sum() / blind.sum()).detach())
+    numbers = {name: float(processes.total(value)) for name, value in parts.items()}
+    numbers["latent"] = float(processes.total(latent))
+    if (
+        float(processes.total(blind.sum())) > 0
+    ):  # a batch of one long clip may have no blind frame; zero would flatter
+        numbers["blind_error"] = float(processes.total(_mean(squared.mean(2), blind, processes)))
     return total, numbers
+
+
+def _mean(value: Tensor, weight: Tensor, processes: Processes) -> Tensor:
+    """This process's share of the weighted mean over all of them."""
+    return (weight * value).sum() / processes.total(weight.sum()).clamp_min(1.0)
 
 
 def _head_losses(
@@ -131,6 +169,7 @@ def _head_losses(
     error_BF: Tensor,
     objective: Objective,
     ceiling_m: float,
+    processes: Processes,
 ) -> dict[str, Tensor]:
     future = clips.future_BF
     share = future + objective.seen_share * (1 - future)
@@ -138,7 +177,7 @@ def _head_losses(
 
     # Drivers that react put the contact into their later commands; only those that never do may teach it.
     told = share * clips.known_contact_BF * clips.open_loop_B[:, None]
-    positive = torch.tensor(objective.contact_weight)
+    positive = torch.tensor(objective.contact_weight, device=told.device)
     crossed = F.binary_cross_entropy_with_logits(
         read.collision_logit_BF, clips.contact_BF, pos_weight=positive, reduction="none"
     )
@@ -149,11 +188,12 @@ def _head_losses(
     ranged = weight * measured.any(2)
     doubt = (read.log_uncertainty_BF - 0.5 * error_BF.clamp_min(1e-4).log()).square()
     distance = torch.stack(
-        [torch.from_numpy(travel_distance(poses.numpy())).float() for poses in clips.true_poses_BF3]
-    )
+        [torch.from_numpy(travel_distance(poses.cpu().numpy())).float() for poses in clips.true_poses_BF3]
+    ).to(told.device)
+    error, pairs = place_errors(read.place_BFE, distance, weight)
     return {
-        "collision": (told * crossed).sum() / told.sum().clamp_min(1.0),
-        "clearance": (ranged * ranges).sum() / ranged.sum().clamp_min(1.0),
-        "uncertainty": (future * weight * doubt).sum() / (future * weight).sum().clamp_min(1.0),
-        "place": place_loss(read.place_BFE, distance, weight),
+        "collision": _mean(crossed, told, processes),
+        "clearance": _mean(ranges, ranged, processes),
+        "uncertainty": _mean(doubt, future * weight, processes),
+        "place": _mean(error, pairs, processes),
     }

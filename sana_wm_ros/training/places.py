@@ -47,10 +47,9 @@ def place_target(distance: Tensor) -> Tensor:
     return 1.0 - torch.exp(-distance / SCALE_M)
 
 
-def place_loss(embedding_BFE: Tensor, distance_BFF: Tensor, weight_BF: Tensor) -> Tensor:
-    """Squared error of 1 - cos between all pairs of a clip's frames, weighted by both frames' weights."""
+def place_errors(embedding_BFE: Tensor, distance_BFF: Tensor, weight_BF: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared error of 1 - cos between all pairs of a clip's frames, and its weight (both frames'), (B, F, F)."""
     unit = torch.nn.functional.normalize(embedding_BFE, dim=-1)
     apart = 1.0 - unit @ unit.transpose(1, 2)
     weight = weight_BF[:, :, None] * weight_BF[:, None, :]
-    error = (apart - place_target(distance_BFF)).square()
-    return (weight * error).sum() / weight.sum().clamp_min(1.0)
+    return (apart - place_target(distance_BFF)).square(), weight

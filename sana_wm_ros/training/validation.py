@@ -120,6 +120,7 @@ def summarise(checks: list[DriveCheck], *, seen: int, period_s: float) -> dict[s
                 "error": horizons.means(stacked(checks, "still_error_F")),
                 "ratio": float(ratio),
             },
+            "place_correlation": float(np.nanmean([c.place_correlation for c in checks])),
             "uncertainty_correlation": float(
                 np.corrcoef(np.concatenate([d[0] for d in doubt]), np.concatenate([d[1] for d in doubt]))[
                     0, 1

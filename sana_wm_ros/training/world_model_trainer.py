@@ -16,8 +16,9 @@ from sana_wm_ros.training.clips import ClipSampler
 from sana_wm_ros.training.guard import FiniteGuard
 from sana_wm_ros.training.latents import LatentDrive
 from sana_wm_ros.training.muon import Muon, split_parameters
-from sana_wm_ros.training.objective import Objective, losses
-from sana_wm_ros.training.run_folder import RunFolder
+from sana_wm_ros.training.objective import Foretelling, Objective, losses
+from sana_wm_ros.training.processes import Processes
+from sana_wm_ros.training.run_folder import BadRun, RunFolder
 from sana_wm_ros.training.schedule import Schedule
 from sana_wm_ros.world_model.autoencoder import Autoencoder
 from sana_wm_ros.world_model.config import NANO, TransformerConfig
@@ -61,23 +62,31 @@ class WorldModelTrainer:
         out: Path,
         *,
         start_from: dict[str, Tensor] | None = None,
+        processes: Processes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.training, self.schedule, self.clock = training, schedule, clock
         self.autoencoder = autoencoder
+        self.processes = Processes() if processes is None else processes
+        if not self.processes.first:
+            self.processes.wait()  # for the folder, which the first one makes
         self.folder = RunFolder.open(out, {"stage": "world-model", **asdict(training)})
+        if self.processes.first:
+            self.processes.wait()
         torch.manual_seed(training.seed)
         self.transformer = SanaTransformer(training.model)
         self.heads = Heads(training.heads, training.model.width, training.model.tokens)
         self.modules = nn.ModuleDict({"transformer": self.transformer, "heads": self.heads})
+        self.modules.to(self.processes.device)
         if start_from is not None:
-            self.modules.load_state_dict(start_from)
+            begin_with(self.modules, start_from)
         self.clips = ClipSampler(drives, per_latent=training.model.raw_per_latent, seed=training.seed)
-        self.channel_weight_C = channel_weights(autoencoder, drives)
+        self.channel_weight_C = channel_weights(autoencoder, drives).to(self.processes.device)
         matrices, others = split_parameters([self.transformer, self.heads])
         self.muon = Muon(matrices, lr=training.matrix_rate, weight_decay=training.weight_decay)
         self.adam = torch.optim.AdamW(others, lr=training.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
         self.guard = FiniteGuard()
+        self.foretelling = self.processes.shared(Foretelling(self.transformer, self.heads))
         self.average = WeightAverage(self.modules, training.average_decay)
         self.step, self.elapsed_s, self.frames = 0, 0.0, 0
         state = self.folder.load()
@@ -106,7 +115,7 @@ class WorldModelTrainer:
         while self.schedule.progress(self.step, self.elapsed_s) < 1.0:
             values = self.train_step()
             now = self.clock()
-            self.elapsed_s, last = self.elapsed_s + now - last, now
+            self.elapsed_s, last = self.processes.agreed(self.elapsed_s + now - last), now
             for name, value in values.items():
                 seen.setdefault(name, []).append(value)
             if on_step is not None:
@@ -115,7 +124,8 @@ class WorldModelTrainer:
                 means = {name: sum(numbers) / len(numbers) for name, numbers in seen.items()}
                 speed = (self.frames - frames) / max(now - logged, 1e-9)
                 more = {"frames_per_s": speed, "minutes": self.elapsed_s / 60, "skipped": self.guard.total}
-                self.folder.log(self.step, means | more)
+                if self.processes.first:
+                    self.folder.log(self.step, means | more)
                 logged, seen, frames = now, {}, self.frames
             if now - saved >= self.training.save_every_s:
                 self.save()
@@ -126,23 +136,26 @@ class WorldModelTrainer:
         """One optimiser step; the measurements it made."""
         training = self.training
         length = self.clip_length()
-        size = max(1, round(training.frames_per_step / length))
+        size = max(self.processes.count, round(training.frames_per_step / length))
         factor = self.schedule.factor(self.step, self.elapsed_s)
         clips = self.clips.batch(self.step, size, length)
         generator = torch.Generator().manual_seed(training.seed * 1_000_003 + self.step)
         self.modules.zero_grad(set_to_none=True)
-        loss, parts = losses(
-            self.transformer,
-            self.heads,
+        share, parts = losses(
+            self.foretelling,
+            training.model,
             clips,
             training.objective,
             image=self.image,
+            max_range_m=training.heads.max_range_m,
             channel_weight_C=self.channel_weight_C,
             generator=generator,
+            processes=self.processes,
         )
-        loss.backward()
+        (share * self.processes.count).backward()  # gradients are averaged over processes, shares add up
+        loss = self.processes.total(share)
         norm = torch.nn.utils.clip_grad_norm_(self.modules.parameters(), training.gradient_clip)
-        if self.guard.accepts(loss.detach(), norm):
+        if self.guard.accepts(loss, norm):
             for optimiser, rate in ((self.muon, training.matrix_rate), (self.adam, training.learning_rate)):
                 for group in optimiser.param_groups:
                     group["lr"] = rate * factor
@@ -151,7 +164,7 @@ class WorldModelTrainer:
         self.step += 1
         self.frames += size * length
         return {
-            "loss": float(loss.detach()),
+            "loss": float(loss),
             **parts,
             "norm": float(norm),
             "length": length,
@@ -166,7 +179,9 @@ class WorldModelTrainer:
         return transformer.eval(), heads.eval()
 
     def save(self) -> None:
-        """Write the whole state and the curves."""
+        """Write the whole state and the curves; the first process does."""
+        if not self.processes.first:
+            return
         state: dict[str, Any] = {
             "step": self.step,
             "elapsed_s": self.elapsed_s,
@@ -188,6 +203,20 @@ class WorldModelTrainer:
         self.muon.load_state_dict(state["muon"])
         self.adam.load_state_dict(state["adam"])
         self.average.load_state_dict(state["average"])
+
+
+def begin_with(modules: nn.ModuleDict, weights: dict[str, Tensor]) -> None:
+    """Load weights of a smaller model: what they lack must begin at zero, where it changes nothing.
+
+    Raises ``BadRun`` that names keys which do not fit.
+    """
+    missing = [name for name, value in modules.state_dict().items() if name not in weights and value.any()]
+    foreign = sorted(set(weights) - set(modules.state_dict()))
+    if missing or foreign:
+        raise BadRun(
+            f"--init does not fit this model: it lacks {missing[:5]}, and has {foreign[:5]} too many"
+        )
+    modules.load_state_dict(weights, strict=False)
 
 
 @torch.no_grad()

@@ -20,6 +20,8 @@ from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.heads import Heads, HeadsConfig
 from sana_wm_ros.world_model.model import NavigationModel
+from sana_wm_ros.world_model.protocol import WorldModel
+from sana_wm_ros.world_model.published.places import is_published
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.yaml", "model.safetensors", "MODEL_CARD.md"
@@ -88,6 +90,15 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Naviga
         raise BadCheckpoint(f"{folder / CONFIG_FILE}: {error}") from error
     _fill(model, _read_weights(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
     return model.requires_grad_(False).ready_on(device)
+
+
+def open_model(folder: Path | str, device: torch.device | str = "cpu") -> WorldModel:
+    """Any model on disk: a folder of ours, or a published repository (see models/README.md)."""
+    if is_published(Path(folder)):
+        from sana_wm_ros.world_model.published.folder import open_published
+
+        return open_published(folder, device)
+    return load_model(folder, device)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

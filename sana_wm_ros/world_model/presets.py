@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
-from sana_wm_ros.world_model.config import NANO, SMALL
+from sana_wm_ros.world_model.config import NANO, SMALL, TransformerConfig
 from sana_wm_ros.world_model.heads import Heads, HeadsConfig
 from sana_wm_ros.world_model.model import NavigationModel
 from sana_wm_ros.world_model.transformer import SanaTransformer
@@ -20,11 +20,16 @@ NAVIGATION = {
 }
 
 
-def untrained(name: str, *, seed: int = 0) -> NavigationModel:
-    """The preset's model with freshly drawn weights; ``ValueError`` names the presets there are."""
+def sizes_of(name: str) -> tuple[TransformerConfig, AutoencoderConfig, HeadsConfig]:
+    """A preset's configs; ``ValueError`` names the presets there are."""
     if name not in NAVIGATION:
         raise ValueError(f"no navigation preset is called {name!r}; there are {', '.join(NAVIGATION)}")
-    transformer, images, heads = NAVIGATION[name]
+    return NAVIGATION[name]
+
+
+def untrained(name: str, *, seed: int = 0) -> NavigationModel:
+    """The preset's model with freshly drawn weights; ``ValueError`` names the presets there are."""
+    transformer, images, heads = sizes_of(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = NavigationModel(

@@ -179,7 +179,7 @@ def test_a_foreign_shard_is_refused_by_name_and_reason(tmp_path: Path) -> None:
     for seed, changes, words in (
         (SEED + 1, {}, f"holds the drive of seed {SEED}"),
         (SEED, {"family": "varied"}, "its family is varied, the card dataset.yaml says lab"),
-        (SEED, {"simulator": 1}, "its simulator version is 1, the card dataset.yaml says 2"),
+        (SEED, {"simulator": 1}, "its simulator version is 1, the card dataset.yaml says 3"),
         (SEED, {"frames_THWC": own.frames_THWC[:, :32]}, r"its picture size is \(32, 96\)"),
         (7, {"seed": 7}, "seed 7 is of the train split, the card says test"),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,15 +15,16 @@ from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.simulation.floor_plan import FloorPlan
 from sana_wm_ros.simulation.odometry import DriftingOdometry
 from sana_wm_ros.simulation.robot import Camera, Handling
-from sana_wm_ros.simulation.simulator import TIME_STEP_S, Simulator, sector_minimum, wheels_after
+from sana_wm_ros.simulation.simulator import Simulator, sector_minimum
+from sana_wm_ros.simulation.wheels import MOTOR_RESERVE, TIME_STEP_S, FreeRobot, wheels_after
 
 
 def test_straight_command_moves_by_speed_times_time(blind_robot: Simulator) -> None:
     blind_robot.place(np.array([-2.0, 0.0, 0.0]))
     assert not blind_robot.hold((0.5, 0.0), 4.0)
     x, y, yaw = blind_robot.pose_3
-    # 4 s at 0.5 m/s, less the way lost while speeding up, v^2 / (2 a) = 0.125 m, and to the lag, v tau = 0.03 m
-    assert x == pytest.approx(-2.0 + 2.0 - 0.125 - 0.03, abs=0.01)
+    # 4 s at 0.5 m/s, less the way lost while speeding up, v^2 / (2 * 4 a) = 0.03 m, and to the lag, v tau = 0.03 m
+    assert x == pytest.approx(-2.0 + 2.0 - 0.03 - 0.03, abs=0.01)
     assert y == pytest.approx(0.0, abs=1e-9) and yaw == pytest.approx(0.0, abs=1e-9)
 
 
@@ -95,7 +97,13 @@ def robot_with(square_room: FloorPlan, **handling: float) -> Simulator:
 @pytest.mark.parametrize("drive", ["differential", "ackermann"])
 def test_wheels_keep_the_limits_that_planning_knows(drive: str) -> None:
     """The scalar form against the planner's own, on commands beyond all limits."""
-    robot, rng = Robot(drive=drive), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
+    robot = Robot(drive=drive)
+    strong = replace(
+        robot,
+        max_acceleration_mps2=MOTOR_RESERVE * robot.max_acceleration_mps2,
+        max_yaw_acceleration_radps2=MOTOR_RESERVE * robot.max_yaw_acceleration_radps2,
+    )
     wheels, reference_3 = (0.0, 0.0), np.zeros(3)
     for _ in range(400):
         if rng.random() < 0.05 or _ == 0:
@@ -104,13 +112,34 @@ def test_wheels_keep_the_limits_that_planning_knows(drive: str) -> None:
         wheels = wheels_after(robot, command, wheels)
         if drive == "differential":
             wanted_3 = np.array([command[0], 0.0, command[1]])
-            reference_3 = step_towards(robot, wanted_3, reference_3, TIME_STEP_S)
+            reference_3 = step_towards(strong, wanted_3, reference_3, TIME_STEP_S)
             np.testing.assert_allclose(wheels, reference_3[[0, 2]], atol=1e-12)
         twists = np.array([[wheels[0], 0.0, wheels[1]]])
         assert (
-            drive == "ackermann" or violation(robot, twists, [before[0], 0.0, before[1]], TIME_STEP_S) is None
+            drive == "ackermann"
+            or violation(strong, twists, [before[0], 0.0, before[1]], TIME_STEP_S) is None
         )
         assert abs(wheels[1]) <= max_curvature(robot) * abs(wheels[0]) + 1e-9 or drive == "differential"
+
+
+def test_a_free_robot_does_what_the_simulated_one_does_until_it_meets_something(
+    square_room: FloorPlan,
+) -> None:
+    handling, rng = Handling(latency_s=0.05, slip_along=0.02, slip_turn=0.03), np.random.default_rng(2)
+    real = Simulator(
+        square_room,
+        robot=Robot(),
+        camera=Camera(),
+        start_3=np.array([-2.0, 0.0, 0.0]),
+        handling=handling,
+        pictures=False,
+    )
+    free = FreeRobot(Robot(), handling, real.pose_3)
+    for _ in range(40):
+        command = float(rng.uniform(-0.1, 0.3)), float(rng.normal(0.0, 0.6))
+        assert not real.hold(command, 0.125)
+        free.hold(command, 0.125)
+    np.testing.assert_allclose(free.pose_3, real.pose_3, atol=1e-4)
 
 
 def test_latency_delays_the_motion_by_just_that(square_room: FloorPlan) -> None:

@@ -13,7 +13,7 @@ import torch
 from sana_wm_ros.training.clips import ClipSampler, conditioned_poses, make_clip
 from sana_wm_ros.training.episodes import read_episode
 from sana_wm_ros.training.latents import LatentDrive, encode_drive, load_drives
-from sana_wm_ros.training.places import place_loss, place_target, travel_distance
+from sana_wm_ros.training.places import place_errors, place_target, travel_distance
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 
 SMALL = AutoencoderConfig(latent_channels=4, widths=(8, 8, 8))
@@ -112,7 +112,7 @@ def test_the_place_loss_is_zero_for_embeddings_that_tell_the_distance() -> None:
     distance = torch.tensor([[0.0, 3.0], [3.0, 0.0]])
     cosine = math.exp(-1.0)  # 3 m is one scale
     embedding = torch.tensor([[1.0, 0.0], [cosine, math.sqrt(1 - cosine**2)]])
-    assert float(place_loss(embedding[None], distance[None], torch.ones(1, 2))) == pytest.approx(
-        0.0, abs=1e-10
-    )
+    error, weight = place_errors(embedding[None], distance[None], torch.tensor([[1.0, 0.5]]))
+    assert float(error.max()) == pytest.approx(0.0, abs=1e-10)
+    assert weight.tolist() == [[[1.0, 0.5], [0.5, 0.25]]]
     assert float(place_target(torch.tensor(0.0))) == 0.0

@@ -14,7 +14,7 @@ import torch
 from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
 from sana_wm_ros.training.candidate_validation import ranks, spearman
 from sana_wm_ros.training.contact_validation import auroc, calibration_error, path_gap
-from sana_wm_ros.training.drive_check import nearest_views, places_seen, psnr
+from sana_wm_ros.training.drive_check import Ablation, nearest_views, place_correlation, places_seen, psnr
 from sana_wm_ros.training.episodes import Episode, write_episode
 from sana_wm_ros.training.export import (
     autoencoder_of_run,
@@ -225,6 +225,28 @@ def test_what_is_not_a_finished_run_is_refused(tmp_path: Path, run: tuple[Path, 
     with pytest.raises(BadRun, match="expected autoencoder"):
         autoencoder_of_run(run[0])
     assert kept_autoencoder(tmp_path) is None
+
+
+def test_an_ablation_takes_what_it_names_and_leaves_the_weights() -> None:
+    model = load_model("models/nano")
+    assert Ablation().of(model) is model
+    less = Ablation(keyframes=False, window=8).of(model)
+    assert less.transformer.config.keyframes == 0
+    assert not less.transformer.config.keyframe_guide
+    assert less.transformer.config.window_frames == 8
+    whole = model.transformer.state_dict()
+    for name, value in less.transformer.state_dict().items():
+        assert torch.equal(value, whole[name])
+
+
+def test_place_embeddings_that_tell_distances_correlate_with_them() -> None:
+    x = np.array([0.0, 1.0, 2.5, 6.0])
+    poses = np.stack([x, np.zeros(4), np.zeros(4)], axis=1)
+    angle = torch.from_numpy(x / 6.0)
+    told = torch.stack([angle.cos(), angle.sin()], dim=1)  # on an arc: further apart the further away
+    assert place_correlation(told, poses) > 0.9
+    assert place_correlation(told[[2, 0, 3, 1]], poses) < 0.5
+    assert np.isnan(place_correlation(torch.ones(4, 2), poses))
 
 
 def test_rank_correlation_by_hand() -> None:

@@ -60,3 +60,26 @@ def test_what_is_missing_is_said_in_words(app: typer.Typer, drives: Path, tmp_pa
     )
     assert no_run.exit_code == 2
     assert "not a run folder" in " ".join(no_run.output.split())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--objective", "plaice=2", "expected one of blind_share"),
+        ("--objective", "place_weight=much", "'much' is not a number"),
+        ("--curriculum", "0:24;64", "expected pairs such as 0:24,0.5:64"),
+        ("--preset", "large", "there are nano, small"),
+        ("--device", "cuda", "train with --device cpu"),
+    ],
+)
+def test_a_setting_that_is_none_is_refused_with_what_would_do(
+    app: typer.Typer, drives: Path, tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    import torch
+
+    if value == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    asked = ["train", "--stage", "world-model", "--data", str(drives), "--out", str(tmp_path / "wm")]
+    done = CliRunner().invoke(app, [*asked, "--init", "models/nano", option, value])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.split())

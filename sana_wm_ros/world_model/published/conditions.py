@@ -61,6 +61,10 @@ class CameraConditions:
         wanted = (6 * config.raw_per_latent, config.latent_height, config.latent_width)
         if wanted != (P, H, W):
             raise ValueError(f"rays have {(P, H, W)} channels, rows, columns; the preset expects {wanted}")
+        if config.translation != "homogeneous":
+            raise ValueError(
+                f"published camera inputs have homogeneous translation, not {config.translation}"
+            )
         poses_BF44 = self.conditions_BF20[..., :16].float().unflatten(-1, (4, 4))
         intrinsics_BF4 = self.conditions_BF20[..., 16:].float()
         rays = pixel_rays(intrinsics_BF4.flatten(0, 1), H, W)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# Folders of the transformer, of the video autoencoder, and of a text encoder.
+# Folders of the transformer and of the video autoencoder.
 TRANSFORMERS = ("dit", "sana_dit", "transformer")
 AUTOENCODERS = ("vae", "ltx2_causal_vae")
+# Files that a user puts beside them: the caption, and how to plan.
+CAPTION_FILE, SETTINGS_FILE = "caption.safetensors", "planning.yaml"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt")
 
 

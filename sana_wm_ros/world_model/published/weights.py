@@ -30,7 +30,7 @@ from sana_wm_ros.world_model.published.layouts import (
     layout_of,
     transformer_shapes,
 )
-from sana_wm_ros.world_model.published.places import PICKLES, TRANSFORMERS
+from sana_wm_ros.world_model.published.places import AUTOENCODERS, CAPTION_FILE, PICKLES, TRANSFORMERS
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 # The key of a trainer's file under which the weights lie.
@@ -135,14 +135,21 @@ def describe(path: Path | str) -> dict[str, str]:
     wrong = differences(file.layout, file.shapes, FORMS[form])
     facts["fits the published size"] = "yes" if not wrong else f"no: {len(wrong)} tensors differ"
     facts |= {f"  difference {i + 1}": line for i, line in enumerate(wrong[:5])}
+    folder = Path(path)
+    if folder.is_dir():
+        videos = [name for name in AUTOENCODERS if (folder / name).is_dir()]
+        facts["video autoencoder"] = ", ".join(videos) or f"none: expected {' or '.join(AUTOENCODERS)}"
+        there = (folder / CAPTION_FILE).is_file()
+        facts["caption"] = CAPTION_FILE if there else f"none: make {CAPTION_FILE} with sana_wm prompt"
     return facts
 
 
 def _in_folder(folder: Path) -> Path:
-    """The one file of transformer weights in a folder or where published repositories have it."""
+    """The one file of transformer weights where published repositories have it, or else in the folder itself."""
+    places = [folder / name for name in TRANSFORMERS if (folder / name).is_dir()] or [folder]
     found = [
         path
-        for place in (folder, *(folder / name for name in TRANSFORMERS))
+        for place in places
         for pattern in ("*.safetensors.index.json", "*.safetensors", "*.pt")
         for path in sorted(place.glob(pattern))
     ]

@@ -189,3 +189,11 @@ def test_interpolated_cameras_serve_as_well(model: SanaTransformer) -> None:
     track = CameraTrack(poses_BF44=track.poses_BF44, before_B44=track.before_B44, intrinsics_B4=intrinsics)
     out, _, _ = model(noise(4), levels(4), track, text=caption(model))
     assert out.isfinite().all() and out.std() > 0.3
+
+
+def test_every_parameter_learns() -> None:
+    model = tiny_transformer().requires_grad_(True)
+    out, features, _ = model(noise(7), levels(7), camera(7), None, (4, 3), text=caption(model))
+    (out.square().mean() + features.square().mean()).backward()
+    idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert idle == []

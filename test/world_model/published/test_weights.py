@@ -185,4 +185,8 @@ def test_a_file_is_described_without_being_loaded(tmp_path: Path, model: SanaTra
     assert facts["form"].startswith("streaming")
     assert facts["fits the published size"].startswith("no: ")
     assert facts["tensors"].startswith("192, ")
+    assert "caption" not in facts
+    whole = describe(tmp_path)
+    assert whole["video autoencoder"] == "none: expected vae or ltx2_causal_vae"
+    assert whole["caption"] == "none: make caption.safetensors with sana_wm prompt"
     assert facts["not read"].startswith("1: a table of positions; rotary embedding took its place; ")
