@@ -56,7 +56,14 @@ ON_A_GPU = {
 def rows(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """(what, measured, goal) of one result file."""
     results, name = record["results"], record["name"]
-    for prefix, of in (("rollouts", _rollouts), ("kernels", _kernels), ("fork", _fork), ("video", _video)):
+    kinds = {
+        "rollouts": _rollouts,
+        "kernels": _kernels,
+        "fork": _fork,
+        "video": _video,
+        "reanchoring": _reanchoring,
+    }
+    for prefix, of in kinds.items():
         if name.startswith(prefix):
             yield from of(record)
             return
@@ -129,6 +136,21 @@ def _video(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         measured = f"{entry['p50']:.1f} s, {entry['times_real_time']:.2f} x real time"
         peak = entry["peak_gib"]
         yield f"{clip}, {name}", measured + (f", {peak:.1f} GiB" if peak is not None else ""), goal
+
+
+def _reanchoring(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for translation in ("homogeneous", "rotary"):
+        entry = record["results"][translation]
+        for by, leads in entry["later"].items():
+            shares = ", ".join(f"{100 * share:.2g} % at {lead}" for lead, share in leads.items())
+            yield f"{translation}: imagined differently after the anchor moved {by}", shares, ""
+        for name, norms in entry["road"].items():
+            (first, near), *_, (last, far) = norms.items()
+            yield (
+                f"{translation}: loudest memory on a straight road, {name}",
+                (f"{near:.3g} at {first}, {far:.3g} at {last}"),
+                "",
+            )
 
 
 def unmeasured(name: str) -> str:

@@ -14,9 +14,11 @@ import sana_wm_ros
 VERBS = {
     "demo": "Replay the bundled drive through the planner and write demo_out/report.html.",
     "replay": "Drive the planner from a bag, over DDS, and record what it plans into a new bag.",
+    "evaluate": "Measure a model and its planner on recordings, offline, and write reports.",
+    "compare": "Say what changed between two evaluations, and whether it is more than chance.",
     "report": "Make an HTML report from a recorded replay.",
     "info": "Say what a model, a file of weights or a bag holds, or what this machine has.",
-    "benchmark": "Measure and write JSON: rollouts, fork, kernels, video, node overhead, a model's quality.",
+    "benchmark": "Measure and write JSON: imagining, node, planner, navigation and more.",
     "record-sim": "Record drives through simulated buildings as bags or episodes.",
     "train": "Train the autoencoder, then the world model, from recorded drives.",
     "finetune": "Teach a model your own recordings; kept only when it got better on their held-out ends.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from sana_wm_ros.planning.critic_manager import CriticManager, available
 from sana_wm_ros.planning.follower import Follower
 from sana_wm_ros.planning.motion_models import step_towards
 from sana_wm_ros.planning.planner import Planner, PlannerSettings
+from sana_wm_ros.planning.recovery import Recovery
 from sana_wm_ros.planning.scan import Scan
 from sana_wm_ros.planning.types import Goal, PlanResult, Robot, RobotState
 from sana_wm_ros.simulation.robot import Camera
@@ -46,11 +47,13 @@ class Sight:
         self,
         model: WorldModel,
         camera: Camera,
-        limits: ContextLimits | None = None,
+        memory_s: float | None = None,
         on_frames: Callable[[NewFrames, Context], object] = lambda frames, context: None,
     ) -> None:
         self._buffer = ObservationBuffer(model.spec, camera.T_base_camera_44)
         self._buffer.set_camera(camera.pinhole)
+        self._memory_s = memory_s
+        limits = ContextLimits() if memory_s is None else ContextLimits(rebuild_s=memory_s)
         self.keeper = ContextKeeper(model, self._buffer, limits, taken=on_frames)
 
     def watch(self, sensed: Sensed) -> None:
@@ -63,7 +66,10 @@ class Sight:
 
     @property
     def context(self) -> Context:
-        """What the model knows by now."""
+        """What the model knows by now; with ``memory_s``, of the last seconds only."""
+        if self._memory_s is not None:
+            self.keeper.drop()
+            self.keeper.update()
         if self.keeper.context is None:
             raise RuntimeError("nothing was seen yet")
         return self.keeper.context
@@ -81,7 +87,7 @@ class Ours:
         *,
         seed: int = 0,
         pacing: Pacing | None = None,
-        limits: ContextLimits | None = None,
+        memory_s: float | None = None,
         use_scan: bool = False,
         warm_start: bool = True,
         on_result: Callable[[PlanResult], object] = lambda result: None,
@@ -89,8 +95,8 @@ class Ours:
         critics = CriticManager.load(sorted(available()))
         clock = Standstill()
         self._planner = Planner(robot, camera.T_base_camera_44, critics, settings, clock=clock)
-        self._sight = Sight(model, camera, limits, self._saw)
-        self._follower = Follower(robot)
+        self._sight = Sight(model, camera, memory_s, self._saw)
+        self._follower, self._recovery = Follower(robot), Recovery(robot)
         self._pacing, self._use_scan, self._on_result = pacing or Pacing(), use_scan, on_result
         self._random = np.random.default_rng(seed)
         self._due_s: float | None = None
@@ -149,7 +155,8 @@ class Ours:
             origin = result.plan.origin
             self._origins[origin] = self._origins.get(origin, 0) + 1
         self._on_result(result)
-        return result
+        plan, reason = self._recovery.after(result, state, self._planner.memory.trail_P3, scan)
+        return result if plan is result.plan else replace(result, plan=plan, reason=reason)
 
 
 class Standstill:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from sana_wm_ros.planning.context_keeper import ContextLimits
 from sana_wm_ros.planning.optimizer import HalvingSettings
 from sana_wm_ros.planning.planner import PlannerSettings
 from sana_wm_ros.planning.proposals import ProposalSettings
@@ -47,7 +46,7 @@ class Variant:
     """The planner with a part changed or left out."""
 
     change: Callable[[PlannerSettings], PlannerSettings] = field(default=lambda settings: settings)
-    limits: ContextLimits = field(default_factory=ContextLimits)
+    memory_s: float | None = None
     warm_start: bool = True
 
 
@@ -65,7 +64,7 @@ ABLATIONS: dict[str, Variant] = {
     "no warm start": Variant(warm_start=False),
     "horizon 8 s": Variant(change=_short),
     "no trust discount": Variant(change=lambda s: replace(s, discount_beyond_trust=False)),
-    "memory of 5 s": Variant(limits=ContextLimits(max_age_s=5.5, rebuild_s=5.0)),
+    "memory of 5 s": Variant(memory_s=5.0),
     "no free space": Variant(
         change=lambda s: replace(s, proposals=replace(s.proposals, ways=0.0, openings=0.0))
     ),
@@ -127,7 +126,7 @@ def _planner(model: WorldModel, variant: Variant, budget: Budget) -> Enter:
             trial.config.robot,
             variant.change(budget.settings),
             seed=trial.seed,
-            limits=variant.limits,
+            memory_s=variant.memory_s,
             warm_start=variant.warm_start,
         )
 

@@ -43,7 +43,7 @@ def draw_paths(trial: Trial, endings: Mapping[str, Ending], path: Path) -> None:
     axes.set_title(f"building {trial.seed}: goal behind {trial.doors} doorways, {seen}", fontsize=10)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
     figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight")
     plt.close(figure)
 
 

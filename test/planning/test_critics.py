@@ -74,26 +74,30 @@ def test_without_a_goal_nothing_is_asked_for(kit):
 def test_collision_multiplies_the_chances_of_getting_through(kit):
     # 1 - 0.9 * 0.8 * 1 * 1
     futures = kit.futures(AHEAD, collision=[0.1, 0.2, 0.0, 0.0])
-    assert Collision(contact=PLAIN).score(futures) == pytest.approx([0.28])
+    assert Collision(contact=PLAIN, soon_s=1e12).score(futures) == pytest.approx([0.28])
 
 
 def test_collision_is_capped(kit):
-    assert Collision(contact=PLAIN).score(kit.futures(AHEAD, collision=1.0)) == pytest.approx([0.98])
+    assert Collision(contact=PLAIN, soon_s=1e12).score(kit.futures(AHEAD, collision=1.0)) == pytest.approx(
+        [0.98]
+    )
 
 
 def test_collision_ignores_a_young_heads_noise_and_rescales_the_rest(kit):
     # floor 0.1: 0.1 -> 0; 0.55 -> 0.45 / 0.9 = 0.5
     contact = ContactModel(floor=0.1, trust_s=1e12)
-    assert Collision(contact=contact).score(kit.futures(AHEAD, collision=0.1)) == pytest.approx([0.0])
+    assert Collision(contact=contact, soon_s=1e12).score(kit.futures(AHEAD, collision=0.1)) == pytest.approx(
+        [0.0]
+    )
     futures = kit.futures(AHEAD, collision=[0.1, 0.55, 0.1, 0.1])
-    assert Collision(contact=contact).score(futures) == pytest.approx([0.5])
+    assert Collision(contact=contact, soon_s=1e12).score(futures) == pytest.approx([0.5])
 
 
 def test_collision_believes_later_frames_less(kit):
     # contact foretold 2 s ahead, trusted for 2 s: exp(-1)
     contact = ContactModel(floor=0.0, trust_s=2.0)
     futures = kit.futures(AHEAD, collision=[0.0, 0.0, 0.0, 1.0])
-    assert Collision(contact=contact).score(futures).numpy() == pytest.approx([np.exp(-1)])
+    assert Collision(contact=contact, soon_s=1e12).score(futures).numpy() == pytest.approx([np.exp(-1)])
 
 
 def clearance_with(value, sector, frames=4, sectors=24):
@@ -105,24 +109,28 @@ def clearance_with(value, sector, frames=4, sectors=24):
 def test_collision_counts_a_way_that_ends_before_a_wall(kit):
     # 0.25 m free ahead; radius 0.2 + margin 0.1 - 0.25 = 0.05, half of the margin
     futures = kit.futures(AHEAD, clearance=clearance_with(0.25, 0))
-    assert Collision(contact=PLAIN).score(futures) == pytest.approx([0.5])
+    assert Collision(contact=PLAIN, soon_s=1e12).score(futures) == pytest.approx([0.5])
 
 
 def test_a_wall_beside_the_way_is_no_contact(kit):
     futures = kit.futures(AHEAD, clearance=clearance_with(0.25, 6))  # 90 degrees to the left
-    assert Collision(contact=PLAIN).score(futures) == pytest.approx([0.0])
+    assert Collision(contact=PLAIN, soon_s=1e12).score(futures) == pytest.approx([0.0])
 
 
 def test_backing_up_looks_behind(kit):
     backwards = [[[-0.2, 0.0, 0.0]] * 4]
     behind, ahead = clearance_with(0.2, 12), clearance_with(0.2, 0)
-    assert Collision(contact=PLAIN).score(kit.futures(backwards, clearance=behind)) == pytest.approx([0.98])
-    assert Collision(contact=PLAIN).score(kit.futures(backwards, clearance=ahead)) == pytest.approx([0.0])
+    assert Collision(contact=PLAIN, soon_s=1e12).score(
+        kit.futures(backwards, clearance=behind)
+    ) == pytest.approx([0.98])
+    assert Collision(contact=PLAIN, soon_s=1e12).score(
+        kit.futures(backwards, clearance=ahead)
+    ) == pytest.approx([0.0])
 
 
 def test_a_robot_that_stands_or_turns_in_place_before_a_wall_does_not_touch_it(kit):
     futures = kit.futures([[[0.0, 0.0, 1.0]] * 4], clearance=0.2)
-    assert Collision(contact=PLAIN).score(futures) == pytest.approx([0.0])
+    assert Collision(contact=PLAIN, soon_s=1e12).score(futures) == pytest.approx([0.0])
 
 
 @pytest.mark.parametrize("sectors", [4, 8, 24])
@@ -228,5 +236,16 @@ def test_beyond_the_trust_horizon_contact_counts_less_by_hand(kit):
     collision = np.zeros((1, 8))
     collision[0, 7] = 1.0
     futures = kit.futures(np.tile([0.1, 0.0, 0.0], (1, 8, 1)), collision=collision)
-    assert Collision().score(futures).tolist() == pytest.approx([np.exp(-0.2)])
-    assert Collision().score(replace(futures, trust_s=2.0)).tolist() == pytest.approx([np.exp(-2.2)])
+    assert Collision(soon_s=1e12).score(futures).tolist() == pytest.approx([np.exp(-0.2)])
+    assert Collision(soon_s=1e12).score(replace(futures, trust_s=2.0)).tolist() == pytest.approx(
+        [np.exp(-2.2)]
+    )
+
+
+def test_a_late_first_contact_costs_less_than_an_early_one_by_hand(kit):
+    # First contact for sure at 1 s, and at 3 s: exp(-1 / 10) and exp(-3 / 10); that it lasts adds nothing.
+    collision = np.zeros((2, 8))
+    collision[0, 1:], collision[1, 5:] = 1.0, 1.0
+    futures = kit.futures(np.tile([0.1, 0.0, 0.0], (2, 8, 1)), collision=collision)
+    cost = Collision(contact=PLAIN, soon_s=10.0).score(futures)
+    assert cost.tolist() == pytest.approx([np.exp(-0.1), np.exp(-0.3)])

@@ -1,30 +1,42 @@
-"""How likely a future touches something on its way."""
+"""How likely a future touches something on its way, and how soon."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from sana_wm_ros.planning.critics.contact import ContactModel
+from sana_wm_ros.planning.critics.contact import ContactModel, like_rollout
 from sana_wm_ros.planning.types import Futures
 
 
 class Collision:
-    """Probability of contact along the way: 1 - prod(1 - p_f), with p_f discounted as imagination drifts.
+    """Probability that the first contact comes in a frame, times exp(-t / soon_s), summed over the frames.
 
-    p_f is the higher of the collision head's probability (above its noise floor) and of how far the
-    imagined clearance in the direction of motion is below radius + margin (see ``ContactModel``).
+    What is touched late is touched by a plan that will have been replaced many times; being stopped there is
+    what the goal's critics count. ``ContactModel`` says how likely contact is: the higher of the collision
+    head's probability (above its noise floor) and of how far the imagined clearance in the direction of motion
+    is below radius + margin.
     At most ``cap``, so that among futures that all touch something the other critics still decide.
-    Unit: probability. Default weight: 20, so a certain contact outweighs 20 m of detour.
+    Unit: probability of contact at once. Default weight: 20, so a contact now outweighs 20 m of detour.
     """
 
     name = "collision"
 
-    def __init__(self, weight: float = 20.0, cap: float = 0.98, contact: ContactModel | None = None) -> None:
+    def __init__(
+        self,
+        weight: float = 20.0,
+        cap: float = 0.98,
+        soon_s: float = 10.0,
+        contact: ContactModel | None = None,
+    ) -> None:
         self.weight = weight
         self.cap = cap
+        self.soon_s = soon_s
         self.contact = contact or ContactModel()
 
     def score(self, futures: Futures) -> Tensor:
         """Probability, shape (N,)."""
-        return torch.clamp(1 - self.contact.survival(futures)[:, -1], max=self.cap)
+        survival_NF = self.contact.survival(futures)
+        before_NF = torch.cat([torch.ones_like(survival_NF[:, :1]), survival_NF[:, :-1]], dim=1)
+        soon_F = torch.exp(-like_rollout(futures, futures.candidates.times_F) / self.soon_s)
+        return torch.clamp(((before_NF - survival_NF) * soon_F).sum(dim=1), max=self.cap)
