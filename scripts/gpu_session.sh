@@ -27,6 +27,7 @@ run() {
 
 unset TRITON_INTERPRET # what is tested is the GPU, not the interpreter
 limit=420 run "$python" -m pytest -q -p no:cacheprovider test/world_model/test_triton.py test/world_model/test_graphs.py --timeout 300
+limit=400 run "$python" -m pytest -q -p no:cacheprovider test/world_model/aot_inductor.py
 benchmark() { limit=300 run "$python" -m sana_wm_ros benchmark "$@" --out "$out" --force; }
 benchmark kernels
 benchmark rollouts --model small --candidates 64 --device cuda --runs 20

@@ -1,9 +1,8 @@
-"""Exported programs do what the model does: ONNX in onnxruntime on the CPU, AOTInductor's where there is a compiler."""
+"""Exported programs do what the model does: ONNX in onnxruntime on the CPU (AOTInductor: see aot_inductor.py)."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -134,16 +133,6 @@ class TestOnnx:
         assert described["chunk_step"]["inputs"][6:] == step.state_names
         assert len(described["chunk_step"]["shapes"]) == 6 + len(tensors_of(step.template))
         assert described["candidates"] == "any" and described["window_frames"] == 4
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler (g++)")
-def test_aot_inductor_imagines_what_the_model_imagines(model: NavigationModel, tmp_path: Path) -> None:
-    export_model(model, tmp_path, "aoti", candidates=2)
-    compiled = torch._inductor.aoti_load_package(str(tmp_path / "chunk_step.pt2"))
-    with torch.no_grad():
-        assert_imagines_alike(model, lambda *inputs: list(compiled(*inputs)), 2)
 
 
 def test_a_folder_without_validation_drives_is_refused_in_one_line(tmp_path: Path) -> None:
