@@ -37,7 +37,9 @@ def train(
     preset: Annotated[
         str, typer.Option(help="nano or small: sizes of what begins new; --init's own sizes go before")
     ] = "nano",
-    device: Annotated[str, typer.Option(help="world-model: cpu, or cuda (one process per GPU)")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="cpu, or cuda (one process per GPU; the autoencoder takes one)")
+    ] = "cpu",
     minutes: Annotated[float | None, typer.Option(min=0.1, help="training time at most")] = None,
     steps: Annotated[int, typer.Option(min=1, help="optimiser steps at most")] = 1_000_000,
     batch: Annotated[int | None, typer.Option(min=1, help="groups, or latent frames, per step")] = None,
@@ -81,7 +83,7 @@ def train(
         schedule = Schedule(steps=steps, minutes=minutes)
         if stage is Stage.AUTOENCODER:
             settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
-            trainer: Any = _autoencoder_trainer(settings, preset, schedule, data, out)
+            trainer: Any = _autoencoder_trainer(settings, preset, device, schedule, data, out)
         else:
             settings = {
                 "frames_per_step": batch,
@@ -139,13 +141,15 @@ def _objective(entries: list[str]) -> Objective:
 
 
 def _autoencoder_trainer(
-    settings: dict[str, Any], preset: str, schedule: Schedule, data: list[Path], out: Path
+    settings: dict[str, Any], preset: str, device: str, schedule: Schedule, data: list[Path], out: Path
 ) -> AutoencoderTrainer:
     from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
+    from sana_wm_ros.training.processes import join
     from sana_wm_ros.world_model.presets import sizes_of
 
     _, images, _ = sizes_of(preset)
-    return AutoencoderTrainer(AutoencoderTraining(model=images, **_given(settings)), schedule, data, out)
+    training = AutoencoderTraining(model=images, **_given(settings))
+    return AutoencoderTrainer(training, schedule, data, out, device=join(device).device)
 
 
 def _world_model_trainer(

@@ -72,12 +72,14 @@ class AutoencoderTrainer:
         out: Path,
         *,
         start_from: Autoencoder | None = None,
+        device: torch.device | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.training, self.schedule, self.clock = training, schedule, clock
         self.folder = RunFolder.open(out, {"stage": "autoencoder", **asdict(training)})
         torch.manual_seed(training.seed)
-        self.model = Autoencoder(training.model)
+        self.device = torch.device("cpu") if device is None else device
+        self.model = Autoencoder(training.model).to(self.device)
         self.pool = GroupPool(
             data,
             per_group=training.model.frames_per_latent,
@@ -102,7 +104,9 @@ class AutoencoderTrainer:
             self.model.load_state_dict(start_from.state_dict())
             self.average = WeightAverage(self.model, training.average_decay)
         elif state is None:
-            self.model.start_from_principal_components(self.pool.batch(0, 512), seed=training.seed)
+            self.model.start_from_principal_components(
+                self.pool.batch(0, 512).to(self.device), seed=training.seed
+            )
             self.average = WeightAverage(self.model, training.average_decay)
         else:
             self.average = WeightAverage(self.model, training.average_decay)
@@ -135,7 +139,7 @@ class AutoencoderTrainer:
         """One optimiser step; the measurements it made."""
         training = self.training
         factor = self.schedule.factor(self.step, self.elapsed_s)
-        groups = self.pool.batch(self.step, training.batch)
+        groups = self.pool.batch(self.step, training.batch).to(self.device)
         target = groups.float().mul_(1 / 127.5).sub_(1.0)
         latents = self.model.encode_groups(groups)
         if not training.keep_scale:
@@ -144,7 +148,10 @@ class AutoencoderTrainer:
                 self.model.latent_std.lerp_(spread.clamp_min(1e-3), 0.02)
                 self.model.latent_mean.lerp_(latents.mean(dim=(0, 2, 3)), 0.02)
         generator = torch.Generator().manual_seed(training.seed * 1_000_003 + self.step)
-        noise = torch.randn(latents.shape, generator=generator) * self.model.latent_std[:, None, None]
+        noise = (
+            torch.randn(latents.shape, generator=generator).to(self.device)
+            * self.model.latent_std[:, None, None]
+        )
         pictures = self.model.decode_groups(latents + training.latent_noise * noise)
         loss = reconstruction_loss(pictures, target, training.gradient_weight)
         self.optimiser.zero_grad(set_to_none=True)
