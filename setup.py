@@ -80,6 +80,9 @@ setup(
     extras_require={
         "ros": [f"{wheel}; platform_machine == 'x86_64'" for wheel in ROS_WHEELS],
         "sim": ["mujoco"],
+        # ATE and RPE; LPIPS. `sana_wm evaluate` does without them and says so.
+        "eval": ['evo; python_version >= "3.11"', "torchmetrics", "torchvision"],
+        "ray": ["ray"],
         # The published SANA-WM weights: their video autoencoder and, where no embedding file is given, Gemma.
         "sana_wm": [DIFFUSERS, "transformers>=4.51"],
         "dev": [

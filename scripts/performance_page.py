@@ -33,6 +33,20 @@ def rows(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "peak memory of 60 s over 15 s", f"{memory['growth']:.3f} x", "<= 1.05 x"
         yield "peak memory at 60 s", f"{memory['60_s']['peak_mib']:.0f} MiB", ""
         return
+    if record["name"].startswith("reanchoring"):
+        for translation in ("homogeneous", "rotary"):
+            entry = results[translation]
+            for by, leads in entry["later"].items():
+                shares = ", ".join(f"{100 * share:.2g} % at {lead}" for lead, share in leads.items())
+                yield f"{translation}: imagined differently after the anchor moved {by}", shares, ""
+            for name, norms in entry["road"].items():
+                (first, near), *_, (last, far) = norms.items()
+                yield (
+                    f"{translation}: loudest memory on a straight road, {name}",
+                    (f"{near:.3g} at {first}, {far:.3g} at {last}"),
+                    "",
+                )
+        return
     goal = "<= 5 ms p95" if record["name"] == "node_overhead" else ""
     for name, entry in results.items():
         if isinstance(entry, dict) and {"p50", "p95"} <= set(entry):

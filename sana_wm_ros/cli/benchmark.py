@@ -213,6 +213,53 @@ def video(
     show(console, f"{results['clip_s']:.1f} s at {height} x {width}", rows, path)
 
 
+@benchmark.command("reanchoring")
+def reanchoring(
+    model: Annotated[Path, typer.Option(help="Model folder.")] = Path("models/nano"),
+    bag: Annotated[Path, typer.Option(help="A recorded drive to see.")] = Path("demo/lab_60s"),
+    context_s: Annotated[float, typer.Option(min=1.0, help="Seconds seen before the anchor moves.")] = 30.0,
+    horizon_s: Annotated[float, typer.Option(min=0.5, help="Seconds imagined after that.")] = 20.0,
+    road_m: Annotated[float, typer.Option(min=10.0, help="Metres of straight road.")] = 300.0,
+    out: OutOption = Path("benchmarks/results"),
+) -> None:
+    """How imagination differs after its anchor moved, and how memories grow on a long road. Not about time."""
+    import torch
+    from rich.console import Console
+
+    from sana_wm_ros.evaluation.drive import read_drive
+    from sana_wm_ros.evaluation.reanchoring import ReanchoringSettings, encoded, measure_reanchoring
+    from sana_wm_ros.world_model.checkpoint import load_model
+
+    console = Console()
+    loaded = load_model(model)
+    settings = ReanchoringSettings(context_s=context_s, horizon_s=horizon_s, road_m=road_m)
+    with progress_bar(console) as progress:
+        task = progress.add_task("reading the drive", total=None)
+        seen = read_drive(bag, loaded.spec).drive
+        drive = encoded(
+            loaded, torch.from_numpy(seen.frames_THWC), torch.from_numpy(seen.poses_T44), seen.intrinsics
+        )
+        results = measure_reanchoring(
+            loaded, drive, settings, lambda what: progress.update(task, description=what)
+        )
+        progress.update(task, total=1.0, completed=1.0)
+    spoken = {"model": str(model), "bag": str(bag), **vars(settings)}
+    path = keep(
+        f"reanchoring_{model.name}", results=results, settings=spoken, load=refuse_load(force=True), out=out
+    )
+    rows = {}
+    for translation in ("homogeneous", "rotary"):
+        entry = results[translation]
+        for by, leads in entry["later"].items():
+            rows[f"{translation}, moved by {by}"] = ", ".join(
+                f"{100 * v:.2g} % at {k}" for k, v in leads.items()
+            )
+        for name, norms in entry["road"].items():
+            first, *_, last = norms.values()
+            rows[f"{translation}, {name}"] = f"{first:.3g} to {last:.3g}"
+    show(console, "difference to imagining without the move; memory norm along the road", rows, path)
+
+
 @benchmark.command("node")
 def node(
     seconds: Annotated[float, typer.Option(min=2.0, help="How long pictures are sent.")] = 20.0,

@@ -20,7 +20,9 @@ def demo(
     bag: Annotated[Path | None, typer.Option(help="Recording to replay [default: the bundled one].")] = None,
     model: Annotated[str, typer.Option(help="Model folder, or a shipped model's name.")] = "nano",
     out: Annotated[Path, typer.Option(help="Folder for everything that comes out.")] = Path("demo_out"),
-    rate: Annotated[float, typer.Option(min=0.1, max=10.0, help="Times the recorded speed.")] = 1.0,
+    rate: Annotated[
+        float, typer.Option(min=0.1, max=10.0, help="Times the recorded speed; live: times real time.")
+    ] = 1.0,
     seconds: Annotated[
         float, typer.Option(min=5.0, help="How much of the recording is replayed; live: time for the goal.")
     ] = 45.0,

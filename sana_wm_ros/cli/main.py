@@ -14,6 +14,8 @@ import sana_wm_ros
 VERBS = {
     "demo": "Replay the bundled drive through the planner and write demo_out/report.html.",
     "replay": "Drive the planner from a bag, over DDS, and record what it plans into a new bag.",
+    "evaluate": "Measure a model and its planner on recordings, offline, and write reports.",
+    "compare": "Say what changed between two evaluations, and whether it is more than chance.",
     "report": "Make an HTML report from a recorded replay.",
     "info": "Say what a model, a file of weights or a bag holds, or what this machine has.",
     "benchmark": "Measure and write JSON: imagining, node, planner, navigation and more.",

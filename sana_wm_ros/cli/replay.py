@@ -35,12 +35,38 @@ def replay(
     ] = None,
     inputs: Annotated[bool, typer.Option(help="Also record what was played.")] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace an output bag that is there.")] = False,
+    check: Annotated[
+        Path | None,
+        typer.Option(help="Compare plans, commands, stops and reasons with this reference; without DDS."),
+    ] = None,
+    update_ref: Annotated[
+        bool, typer.Option(help="Write that reference anew, and show what changed.")
+    ] = False,
 ) -> None:
     """Drive the planner from a bag, over DDS, and record what it plans into a new bag.
 
-    Commands go to /replay/cmd_vel, where no robot listens. The plan's topics are those of the robot.
+    Commands go to /replay/cmd_vel, where no robot listens. The plan's topics are those of the robot. With --check
+    the run is deterministic instead, in this process, and compared with a reference; exit code 1: it differs.
     """
     from rich.console import Console
+
+    if check is not None:
+        from sana_wm_ros.cli.replay_check import check as compare
+
+        alike = compare(
+            Console(),
+            bag,
+            check,
+            model=model,
+            goal=goal,
+            topics=name_value_pairs(topic or [], "--topic"),
+            robot_speed_mps=robot_speed,
+            parameters=tuple(param or ()),
+            update=update_ref,
+        )
+        raise typer.Exit(0 if alike else 1)
+    if update_ref:
+        raise ValueError("--update-ref writes the reference that --check names; give both")
 
     from sana_wm_ros.evaluation.goal_plan import GoalPlan
     from sana_wm_ros.nodes.replay import ReplayOptions
@@ -52,13 +78,13 @@ def replay(
         rate=rate,
         passes=loop,
         goal=GoalPlan.parse(goal),
-        topics=_pairs(topic or [], "--topic"),
+        topics=name_value_pairs(topic or [], "--topic"),
         robot_speed_mps=robot_speed,
         parameters=tuple(param or ()),
         record_inputs=inputs,
         overwrite=overwrite,
     )
-    _pairs(param or [], "--param")
+    name_value_pairs(param or [], "--param")
     console = Console()
     run_replay(console, options)
     console.print(f"output bag: {out / 'bag'} (RViz, Foxglove and ros2 bag open it)", highlight=False)
@@ -115,7 +141,8 @@ def print_summary(console: Console, summary: ReplaySummary) -> None:
     console.print(table, highlight=False)
 
 
-def _pairs(words: list[str], option: str) -> dict[str, str]:
+def name_value_pairs(words: list[str], option: str) -> dict[str, str]:
+    """NAME:=VALUE words as a mapping; ``ValueError`` shows what was expected."""
     pairs = {}
     for word in words:
         name, found, value = word.partition(":=")

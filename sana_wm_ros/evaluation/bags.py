@@ -148,8 +148,17 @@ def _opened(path: Path) -> AnyReader:
         reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
         reader.open()
     except Exception as error:  # rosbags, yaml and struct errors: to the user all are one broken file
-        raise BadBag(f"{path}: not a readable bag ({type(error).__name__}: {error})") from error
+        raise BadBag(f"{path}: not a readable bag ({type(error).__name__}: {error}){_cure(path)}") from error
     return reader
+
+
+def _cure(path: Path) -> str:
+    """What may help, where another tool does."""
+    if path.suffix == ".bag":
+        return "; `rosbag reindex` may mend it"
+    if path.suffix == ".db3" or (path.is_dir() and list(path.glob("*.db3"))):
+        return "; `sqlite3 FILE.db3 .recover` may save what is in it"
+    return ""
 
 
 def stamp_s(message: Any) -> float:

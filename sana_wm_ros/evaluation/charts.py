@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from sana_wm_ros.evaluation.calibration import reliability
 from sana_wm_ros.evaluation.clearance_check import CLEARANCE_GUESSES, ClearanceCheck
 from sana_wm_ros.evaluation.imagination_check import BASELINES, MODEL, STILL, ImaginationCheck
 from sana_wm_ros.evaluation.metrics import Floats
@@ -147,6 +148,25 @@ def shares_chart(facts: PlannerFacts) -> str:
     axis.set_xlabel("seconds of the recording", color=FAINT)
     axis.set_ylabel("weighted cost", color=FAINT)
     axis.legend(frameon=False, fontsize=9, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.0))
+    return _svg(figure)
+
+
+def reliability_chart(chance_N: Floats, label_N: Floats) -> str:
+    """How often contact came where it was foretold with which probability; the diagonal is honesty."""
+    figure, axis = _canvas(height=3.0)
+    rows = reliability(chance_N, label_N)
+    told, came, count = (np.array([row[k] for row in rows]) for k in (1, 2, 3))
+    axis.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (3, 2)))
+    axis.plot(told[count >= 5], came[count >= 5], color=ACCENT, linewidth=1.6)  # fewer are chance
+    axis.scatter(
+        told, came, s=20 + 180 * count / count.max(), color=ACCENT, alpha=0.85, linewidth=0, zorder=3
+    )
+    for x, y, n in zip(told, came, count, strict=True):
+        axis.annotate(f"{n}", (x, y), xytext=(7, -11), textcoords="offset points", fontsize=8.5, color=FAINT)
+    axis.set_xlim(-0.03, 1.05)
+    axis.set_ylim(-0.05, 1.05)
+    axis.set_xlabel("foretold probability of contact", color=FAINT)
+    axis.set_ylabel("how often it came", color=FAINT)
     return _svg(figure)
 
 

@@ -81,7 +81,7 @@ def foretell(
     motions = {MODEL: drive.poses_T44[ends], STILL: np.repeat(drive.poses_T44[now][None], ahead, axis=0)}
     known = ahead
     if other is not None:
-        motions[OTHER], known = _moved(drive, now, other * group, ahead, group)
+        motions[OTHER], known = carried_motion(drive, now, other * group, ahead, group)
     poses_MF44 = torch.from_numpy(np.stack(list(motions.values()))).float()
     generator = torch.Generator().manual_seed(seed)
     _, rollout = context.fork(len(motions)).imagine(poses_MF44, generator=generator)
@@ -113,7 +113,7 @@ def foretell(
     return one, rollout.latents_NFCHW
 
 
-def _moved(drive: Drive, now: int, there: int, ahead: int, group: int) -> tuple[Floats, int]:
+def carried_motion(drive: Drive, now: int, there: int, ahead: int, group: int) -> tuple[Floats, int]:
     """The motion that followed ``there``, carried over to ``now`` (F, 4, 4); how many frames of it are known.
 
     Its last pose is held beyond the drive's end.

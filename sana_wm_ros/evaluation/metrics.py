@@ -5,11 +5,13 @@ Dimension letters: T frames, M frames already seen. Pictures are uint8 RGB.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Pictures = NDArray[np.uint8]
 Floats = NDArray[np.float64]
+_WINDOW = 11
 
 
 def psnr_db(seen_THWC: Pictures, guess_THWC: Pictures) -> Floats:
@@ -20,6 +22,36 @@ def psnr_db(seen_THWC: Pictures, guess_THWC: Pictures) -> Floats:
     mean_square_T = (error**2).reshape(len(error), -1).mean(axis=1)
     with np.errstate(divide="ignore"):
         return np.asarray(10.0 * np.log10(255.0**2 / mean_square_T))
+
+
+def ssim(seen_THWC: Pictures, guess_THWC: Pictures) -> Floats:
+    """Structural similarity of each frame, (T,), 1 where frames are equal.
+
+    Per channel with a Gaussian window of 11 pixels, sigma 1.5, K1 = 0.01, K2 = 0.03, range 255, mean over all
+    places at which the window lies within the picture. Source: Wang, Bovik, Sheikh, Simoncelli, "Image quality
+    assessment: from error visibility to structural similarity", IEEE TIP 13(4), 2004.
+    """
+    if seen_THWC.shape != guess_THWC.shape or min(seen_THWC.shape[1:3]) < _WINDOW:
+        raise ValueError(
+            f"cannot compare pictures of shape {seen_THWC.shape} with {guess_THWC.shape}; "
+            f"both must be alike and {_WINDOW} pixels or more"
+        )
+    return np.array([_ssim(*pair) for pair in zip(seen_THWC, guess_THWC, strict=True)], dtype=np.float64)
+
+
+def _ssim(a_HWC: Pictures, b_HWC: Pictures) -> float:
+    def blur(x_HWC: Floats) -> Floats:
+        half = _WINDOW // 2
+        blurred = np.asarray(cv2.GaussianBlur(x_HWC, (_WINDOW, _WINDOW), 1.5), dtype=np.float64)
+        return blurred[half:-half, half:-half]
+
+    a, b = a_HWC.astype(np.float64), b_HWC.astype(np.float64)
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mean_a, mean_b = blur(a), blur(b)
+    variances = blur(a * a) - mean_a**2 + blur(b * b) - mean_b**2
+    covariance = blur(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return float((luminance * (2 * covariance + c2) / (variances + c2)).mean())
 
 
 def mean_view(seen_MHWC: Pictures) -> Pictures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,17 +19,30 @@ from sana_wm_ros.evaluation import charts
 from sana_wm_ros.evaluation.clearance_check import ClearanceCheck, check_clearance
 from sana_wm_ros.evaluation.drive import RecordedDrive
 from sana_wm_ros.evaluation.film_strip import Picture
+from sana_wm_ros.evaluation.foretelling import MODEL, Foretelling
 from sana_wm_ros.evaluation.foretold_strip import foretold_strip, spread_leads
 from sana_wm_ros.evaluation.hardware import hardware_facts, hardware_line, version_facts
 from sana_wm_ros.evaluation.imagination_check import ImaginationCheck
+from sana_wm_ros.evaluation.measure import Measure
+from sana_wm_ros.evaluation.metrics import Floats
+from sana_wm_ros.evaluation.plan_measures import ScoredCycle
 from sana_wm_ros.evaluation.plan_picture import plan_picture
 from sana_wm_ros.evaluation.planner_facts import LEVELS, PlannerFacts, Span, percentiles, planner_facts
 from sana_wm_ros.evaluation.recording import Recording
+from sana_wm_ros.evaluation.report_tables import facts_table, tables
 from sana_wm_ros.evaluation.results import json_ready
 from sana_wm_ros.evaluation.scenes import planning_moments
-from sana_wm_ros.evaluation.summary import key_figures, summary_sentences
+from sana_wm_ros.evaluation.summary import key_figures, plan_sentences, summary_sentences
 
 _MOST_STATUSES = 20
+# Title to group and metrics of the tables over seconds ahead.
+TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Imagination": (
+        "imagination",
+        ("PSNR", "SSIM", "LPIPS", "latent error", "controllability", "own motion wins"),
+    ),
+    "Plans": ("plan", ("ADE", "FDE", "miss rate", "heading error")),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +50,8 @@ class ReportInput:
     """All that a report is made from.
 
     recorded and check are None when no input bag or no model was given; ``skipped`` says what that cost.
+    measures: what an evaluation measured beside. scored: its cycles, of which best, median and worst are shown.
+    contact: foretold probabilities and what the scan said.
     """
 
     recording: Recording
@@ -46,6 +61,11 @@ class ReportInput:
     check: ImaginationCheck | None = None
     skipped: list[str] = field(default_factory=list)
     robot_radius_m: float = 0.2
+    measures: Sequence[Measure] = ()
+    scored: Sequence[ScoredCycle] = ()
+    contact: tuple[Floats, Floats] | None = None
+    notes: Sequence[str] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +85,19 @@ def write_report(
     facts = planner_facts(given.recording)
     skipped = list(given.skipped)
     progress("drawing what was considered")
-    moments = planning_moments(given.recording, given.recorded, robot_radius_m=given.robot_radius_m)
+    moments = planning_moments(
+        given.recording,
+        given.recorded,
+        robot_radius_m=given.robot_radius_m,
+        at_s=telling_cycles(given.scored),
+    )
     progress("drawing what was imagined")
-    strips = _strips(given.check)
+    strips = [
+        (title, foretold_strip(one, spread_leads(float(one.lead_F[-1])))) for title, one in _told(given)
+    ]
     progress("drawing timing and diagnostics")
     clearance = _clearance(given, skipped)
-    drawn = _charts(given.check, clearance, facts, skipped)
+    drawn = _charts(given, clearance, facts, skipped)
     if not moments:
         skipped.append("pictures of candidates: the output bag holds no candidates (~/rollouts)")
     values: dict[str, Any] = {
@@ -80,19 +107,24 @@ def write_report(
         "given": given,
         "hardware": hardware_line(hardware_facts()),
         "versions": version_facts(),
-        "summary": summary_sentences(facts, given.check),
+        "summary": [*summary_sentences(facts, given.check), *plan_sentences(given.measures)],
         "figures": key_figures(facts, given.check),
         "scenes": _png_uri(plan_picture(moments)) if moments else None,
-        "strips": [{"start_s": start, "uri": _picture_uri(strip)} for start, strip in strips],
+        "strips": [{"title": title, "uri": _picture_uri(strip)} for title, strip in strips],
         "charts": {name: _svg_uri(svg) for name, svg in drawn.items()},
         "latency": percentiles(facts.latencies_s),
         "levels": LEVELS,
         "statuses": _statuses(facts),
         "skipped": skipped,
-        "octaves": given.check.octaves() if given.check else [],
+        "octaves": given.check.octaves() if given.check and not given.measures else [],
+        "imagination_tables": tables(given.measures, *TABLES["Imagination"]),
+        "plan_tables": tables(given.measures, *TABLES["Plans"]),
+        "ranking": facts_table(given.measures, ["plan", "ranking"]),
+        "contact": facts_table(given.measures, ["contact"]),
+        "other": facts_table(given.measures, ["uncertainty", "comfort", "time", "inputs"]),
     }
     page = folder / "report.html"
-    page.write_text(_template().render(values), encoding="utf-8")
+    page.write_text(template("report.html.j2").render(values), encoding="utf-8")
     metrics = folder / "metrics.json"
     metrics.write_text(
         json.dumps(json_ready(metrics_of(given, facts, clearance, skipped)), indent=2) + "\n",
@@ -142,23 +174,49 @@ def metrics_of(
         "topics": {topic.name: topic.count for topic in given.recording.topics},
         "imagination": imagination,
         "clearance": None if clearance is None else vars(clearance),
+        "notes": list(given.notes),
+        "measures": [vars(measure) for measure in given.measures],
         "skipped": skipped,
     }
 
 
 def _title(given: ReportInput) -> str:
+    if given.title:
+        return given.title
     source = given.recorded.path if given.recorded else given.recording.path
     return source.parent.name if source.name in ("bag", "output_bag") else source.name
 
 
-def _strips(check: ImaginationCheck | None) -> list[tuple[float, Picture]]:
-    """The start that sees furthest, and one in the middle of the others."""
-    if check is None:
+def telling_cycles(scored: Sequence[ScoredCycle]) -> dict[str, float]:
+    """When the plan lay nearest to what was driven, in the middle and furthest: title to time."""
+    if len(scored) < 3:
+        return {}
+    ordered = sorted(scored, key=lambda one: one.ade_m)
+    picks = {"best": ordered[0], "median": ordered[len(ordered) // 2], "worst": ordered[-1]}
+    return {f"{name}: {one.ade_m:.2f} m off": one.cycle.ready_s for name, one in picks.items()}
+
+
+def telling_starts(check: ImaginationCheck) -> dict[str, Foretelling]:
+    """The starts whose imagination was closest, in the middle and furthest, by mean PSNR to 8 s ahead."""
+    if len(check.foretellings) < 3:  # of two nobody is the middle
+        return {"only": check.foretellings[0]}
+
+    def closeness(one: Foretelling) -> float:
+        near = one.lead_F <= 8.0
+        return float(np.minimum(one.psnr[MODEL][near], 100.0).mean())
+
+    ordered = sorted(check.foretellings, key=closeness, reverse=True)
+    return {"best": ordered[0], "median": ordered[len(ordered) // 2], "worst": ordered[-1]}
+
+
+def _told(given: ReportInput) -> list[tuple[str, Foretelling]]:
+    """What becomes a film strip: best, median, worst of an evaluation; else the furthest and one more."""
+    if given.check is None:
         return []
-    first = check.foretellings[0]
-    rest = check.foretellings[1:]
-    shown = [first, rest[len(rest) // 2]] if rest else [first]
-    return [(one.start_s, foretold_strip(one, spread_leads(float(one.lead_F[-1])))) for one in shown]
+    if given.measures:
+        return list(telling_starts(given.check).items())
+    first, *rest = given.check.foretellings
+    return [("", one) for one in ([first, rest[len(rest) // 2]] if rest else [first])]
 
 
 def _clearance(given: ReportInput, skipped: list[str]) -> ClearanceCheck | None:
@@ -173,9 +231,10 @@ def _clearance(given: ReportInput, skipped: list[str]) -> ClearanceCheck | None:
 
 
 def _charts(
-    check: ImaginationCheck | None, clearance: ClearanceCheck | None, facts: PlannerFacts, skipped: list[str]
+    given: ReportInput, clearance: ClearanceCheck | None, facts: PlannerFacts, skipped: list[str]
 ) -> dict[str, str]:
     drawn: dict[str, str] = {}
+    check = given.check
     if clearance is not None:
         drawn["clearance"] = charts.clearance_chart(clearance)
     if check is not None:
@@ -188,6 +247,8 @@ def _charts(
         drawn["timeline"] = charts.timeline_chart(facts)
     else:
         skipped.append("diagnostics: none in the output bag")
+    if given.contact is not None:
+        drawn["reliability"] = charts.reliability_chart(*given.contact)
     if len(facts.critic_times_T) and facts.critic_names:
         drawn["shares"] = charts.shares_chart(facts)
     else:
@@ -217,7 +278,8 @@ def _statuses(facts: PlannerFacts) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-row["level"], -row["seconds"]))[:_MOST_STATUSES]
 
 
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A page's template; what a page is not given is an error."""
     environment = Environment(
         loader=PackageLoader("sana_wm_ros.evaluation", package_path=""),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -225,7 +287,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _png_uri(data: bytes) -> str:

@@ -18,19 +18,26 @@ from sana_wm_ros.planning.types import Goal, Plan, PlanResult, RobotState
 class CandidateSet:
     """All that was considered in one cycle.
 
-    contact, uncertainty: per candidate, as far as it was imagined (at most F). costs_N: inf where what was
-    imagined was not finite. best: row of the plan.
+    contact, uncertainty: per candidate, as far as it was imagined (at most F). costs_N: at the horizon in
+    horizons_N (s); inf where what was imagined was not finite. best: row of the plan.
     """
 
     times_F: Floats
     poses_NF3: Floats
     origins: tuple[str, ...]
     costs_N: Floats
+    horizons_N: Floats
     contact: tuple[Floats, ...]
     uncertainty: tuple[Floats, ...]
     clearance_K: Floats
     best: int | None
     shares: dict[str, Floats]
+
+    @property
+    def rank_N(self) -> Floats:
+        """Place of each candidate, 0 the best; who was imagined further stands before whoever was dropped."""
+        order = np.lexsort((self.costs_N, -self.horizons_N))
+        return np.argsort(order, kind="stable").astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +130,7 @@ def considered(result: PlanResult) -> CandidateSet | None:
         poses_NF3=proposed.poses_NF3,
         origins=proposed.origins,
         costs_N=result.costs_N,
+        horizons_N=np.zeros(len(proposed)) if result.horizons_N is None else result.horizons_N,
         contact=tuple(contact[row] for row in range(len(proposed))),
         uncertainty=tuple(uncertainty[row] for row in range(len(proposed))),
         clearance_K=result.futures.rollout.clearance_NFK[shown, 0].double().cpu().numpy(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -15,19 +17,36 @@ T = TypeVar("T")
 
 
 def planning_moments(
-    recording: Recording, recorded: RecordedDrive | None, *, count: int = 6, robot_radius_m: float = 0.2
+    recording: Recording,
+    recorded: RecordedDrive | None,
+    *,
+    count: int = 6,
+    robot_radius_m: float = 0.2,
+    at_s: Mapping[str, float] | None = None,
 ) -> list[PlanScene]:
-    """At most ``count`` scenes, evenly spread over the cycles that have candidates; empty where none has."""
+    """At most ``count`` scenes, evenly spread over the cycles that have candidates; empty where none has.
+
+    at_s: title to time, for scenes of certain cycles instead.
+    """
     cycles = [cycle for cycle in recording.candidates if cycle.paths]
     if not cycles:
         return []
-    chosen = sorted({round(i) for i in np.linspace(0, len(cycles) - 1, min(count, len(cycles)))})
     odometry_T4 = _odometry(recording, recorded)
     begin_s = odometry_T4[0, 0] if len(odometry_T4) else cycles[0].stamp_s
-    return [
-        _scene(cycles[index], recording, odometry_T4, begin_s, robot_radius_m=robot_radius_m)
-        for index in chosen
-    ]
+    if at_s:
+        chosen = [(title, _nearest(cycles, time)) for title, time in at_s.items()]
+    else:
+        spread = sorted({round(i) for i in np.linspace(0, len(cycles) - 1, min(count, len(cycles)))})
+        chosen = [("", cycles[index]) for index in spread]
+    scenes = []
+    for title, cycle in chosen:
+        scene = _scene(cycle, recording, odometry_T4, begin_s, robot_radius_m=robot_radius_m)
+        scenes.append(replace(scene, title=f"{title} ({scene.title})" if title else scene.title))
+    return scenes
+
+
+def _nearest(cycles: list[CandidatesShown], time_s: float) -> CandidatesShown:
+    return min(cycles, key=lambda cycle: abs(cycle.stamp_s - time_s))
 
 
 def _odometry(recording: Recording, recorded: RecordedDrive | None) -> Floats:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sana_wm_ros.evaluation.imagination_check import BASELINES, MODEL, STILL, ImaginationCheck, Octave
+from sana_wm_ros.evaluation.measure import Measure
+from sana_wm_ros.evaluation.plan_measures import BEST, PLAN
 from sana_wm_ros.evaluation.planner_facts import PlannerFacts, percentiles
 
 _HEARD_DB, _BLURRED_DB = 0.3, 3.0
@@ -24,6 +27,21 @@ class KeyFigure:
 def summary_sentences(facts: PlannerFacts, check: ImaginationCheck | None) -> list[str]:
     """What a reader should take away, the trust first."""
     return [*_trust_sentences(check), *_planner_sentences(facts)]
+
+
+def plan_sentences(measures: Sequence[Measure], *, at_s: float = 4.0) -> list[str]:
+    """How plans compare with what was driven and with guesses that need no model; nothing without measures."""
+    ade = {m.who: m for m in measures if m.metric == "ADE" and m.at_s == at_s}
+    plan = ade.pop(PLAN, None)
+    ade.pop(BEST, None)  # hindsight is no guess
+    if plan is None or not ade:
+        return []
+    guess = min(ade.values(), key=lambda one: one.value)
+    verdict = "closer than" if plan.value < guess.value else "not closer than"
+    return [
+        f"Over {at_s:g} s its plans lay {plan.value:.2f} m from what was then driven (mean of {plan.count} plans), "
+        f"{verdict} the best guess without a model ({guess.who}: {guess.value:.2f} m)."
+    ]
 
 
 def _trust_sentences(check: ImaginationCheck | None) -> list[str]:

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,17 +20,9 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped, TwistStamped
-from nav_msgs.msg import Odometry
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rosgraph_msgs.msg import Clock
-from std_msgs.msg import Bool
 
-from sana_wm_ros.geometry.se2 import FloatArray
-from sana_wm_ros.nodes import conversions
 from sana_wm_ros.nodes.bag_recorder import BagRecorder
-from sana_wm_ros.nodes.replay_watcher import Watcher
+from sana_wm_ros.nodes.live_operator import Operator
 from sana_wm_ros.nodes.simulator_node import planner_camera
 from sana_wm_ros.simulation.drive import DriveConfig, Scene, draw_scene
 from sana_wm_ros.simulation.live_robot import goal_for
@@ -46,6 +37,7 @@ ROBOT_TOPICS = {
     f"{NAMESPACE}/scan": "sensor_msgs/msg/LaserScan",
     f"{NAMESPACE}/contact": "std_msgs/msg/Bool",
     f"{SIMULATOR}/true_pose": "geometry_msgs/msg/PoseStamped",
+    f"{SIMULATOR}/movers": "geometry_msgs/msg/PoseArray",
     f"{NAMESPACE}/cmd_vel": "geometry_msgs/msg/TwistStamped",
 }
 PLANNER_TOPICS = {
@@ -72,6 +64,7 @@ class LiveOptions:
     """What to drive. goal: (x, y) in odometry's frame, which is the building's at the start; None: by the seed.
 
     seconds: simulated time that the drive may take after the goal was given. look: turn around once before.
+    rate: times real time; below 1 gives the planner of a slow machine more time to think per second.
     parameters: more of the planner's parameters, as ``name:=value``.
     """
 
@@ -82,6 +75,7 @@ class LiveOptions:
     goal: tuple[float, float] | None = None
     seconds: float = 60.0
     look: bool = True
+    rate: float = 1.0
     width: int = 192
     height: int = 128
     parameters: tuple[str, ...] = ()
@@ -127,7 +121,7 @@ def live_drive(options: LiveOptions, progress: Callable[[str, float, float], Non
     rclpy.init(context=context)
     try:
         with contextlib.ExitStack() as stack:
-            operator = _Operator(context)
+            operator = Operator(context, NAMESPACE)
             robot_bag = stack.enter_context(BagRecorder(options.out / "robot", operator.now_ns))
             planner_bag = stack.enter_context(BagRecorder(options.out / "bag", operator.now_ns))
             operator.record(robot_bag, ROBOT_TOPICS)
@@ -152,103 +146,6 @@ def live_drive(options: LiveOptions, progress: Callable[[str, float, float], Non
     return summary
 
 
-class _Operator:
-    """Stands beside the robot: records, commands, watches. Times are the simulator's."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-        self.node = rclpy.create_node("sana_wm_live", context=context)
-        self.watcher = Watcher()
-        self.time_s, self._recording = 0.0, False
-        self.pose_3: FloatArray | None = None
-        self.driven_m, self.contacts, self._touching = 0.0, 0, False
-        self._moved = threading.Condition()
-        node = self.node
-        node.create_subscription(Clock, "/clock", self._on_clock, 10)
-        node.create_subscription(DiagnosticArray, "/diagnostics", self.watcher.take, 50)
-        node.create_subscription(Odometry, f"{NAMESPACE}/odom", self._on_odometry, 50)
-        node.create_subscription(Bool, f"{NAMESPACE}/contact", self._on_contact, 10)
-        self._command = node.create_publisher(TwistStamped, f"{NAMESPACE}/cmd_vel", 1)
-        self._goal = node.create_publisher(PoseStamped, f"{NAMESPACE}/goal_pose", 1)
-
-    def now_ns(self) -> int:
-        """The time to file messages under; zero keeps them out of the bags."""
-        return round(self.time_s * 1e9) if self._recording else 0
-
-    def record(self, bag: BagRecorder, topics: dict[str, str]) -> None:
-        """File what comes on topics, once ``begin`` was called."""
-        for topic, kind in topics.items():
-            bag.listen(self.node, topic, kind)
-
-    def begin(self) -> None:
-        """Record and count from now on."""
-        self._recording, self.driven_m, self.contacts = True, 0.0, 0
-        self.watcher.begin()
-
-    @property
-    def ready(self) -> bool:
-        """Whether the planner is active and the robot's clock runs."""
-        motion = self.watcher.motion
-        return bool(motion) and "not active" not in motion and self.pose_3 is not None
-
-    @property
-    def heard(self) -> bool:
-        """Whether somebody takes goals."""
-        return self._goal.get_subscription_count() > 0
-
-    def wait(self, seconds: float) -> None:
-        """Until the simulator's clock is so much further, or a second has passed."""
-        until_s, give_up_s = self.time_s + seconds, time.monotonic() + 1.0
-        with self._moved:
-            self._moved.wait_for(lambda: self.time_s >= until_s or time.monotonic() > give_up_s, timeout=1.0)
-
-    def command(self, speed_mps: float, rate_radps: float) -> None:
-        """Drive by hand."""
-        twist_3 = np.array([speed_mps, 0.0, rate_radps])
-        stamp = conversions.to_stamp(self.time_s)
-        self._command.publish(conversions.to_twist_stamped(twist_3, stamp=stamp, frame_id="base_link"))
-
-    def send_goal(self, x_m: float, y_m: float) -> None:
-        """Ask the planner to drive somewhere."""
-        message = PoseStamped(pose=conversions.to_pose(np.array([x_m, y_m, 0.0])))
-        message.header.frame_id = "odom"
-        message.header.stamp = conversions.to_stamp(self.time_s)
-        self._goal.publish(message)
-
-    @contextlib.contextmanager
-    def spinning(self) -> Iterator[None]:
-        """Serve callbacks until the end."""
-        executor = SingleThreadedExecutor(context=self._context)
-        executor.add_node(self.node)
-
-        def spin() -> None:
-            with contextlib.suppress(ExternalShutdownException):
-                executor.spin()
-
-        spinner = threading.Thread(target=spin, name="live executor", daemon=True)
-        spinner.start()
-        try:
-            yield
-        finally:
-            executor.shutdown(timeout_sec=2.0)
-            spinner.join(timeout=2.0)
-
-    def _on_clock(self, message: Clock) -> None:
-        with self._moved:
-            self.time_s = conversions.seconds(message.clock)
-            self._moved.notify_all()
-
-    def _on_odometry(self, message: Odometry) -> None:
-        _, pose_3, _ = conversions.planar_motion(message)
-        if self.pose_3 is not None:
-            self.driven_m += float(np.hypot(*(pose_3 - self.pose_3)[:2]))
-        self.pose_3 = pose_3
-
-    def _on_contact(self, message: Bool) -> None:
-        self.contacts += bool(message.data) and not self._touching
-        self._touching = bool(message.data)
-
-
 def _commands(options: LiveOptions, scene: Scene) -> dict[str, list[str]]:
     """Command lines of both nodes."""
     robot = {
@@ -256,6 +153,7 @@ def _commands(options: LiveOptions, scene: Scene) -> dict[str, list[str]]:
         "family": options.family,
         "width": options.width,
         "height": options.height,
+        "rate": options.rate,
         "clock": True,
     }
     planner = {"use_sim_time": True, "autostart": True, "model.path": options.model, "visual.scale": 2}
@@ -292,7 +190,7 @@ def _process(name: str, words: list[str], out: Path) -> Iterator[subprocess.Pope
 
 
 def _wait_until_ready(
-    operator: _Operator,
+    operator: Operator,
     nodes: list[subprocess.Popen[bytes]],
     out: Path,
     progress: Callable[[str, float, float], None],
@@ -309,7 +207,7 @@ def _wait_until_ready(
 
 
 def _look_around(
-    operator: _Operator,
+    operator: Operator,
     nodes: list[subprocess.Popen[bytes]],
     out: Path,
     progress: Callable[[str, float, float], None],
@@ -325,7 +223,7 @@ def _look_around(
 
 
 def _drive_to(
-    operator: _Operator,
+    operator: Operator,
     summary: LiveSummary,
     options: LiveOptions,
     nodes: list[subprocess.Popen[bytes]],
@@ -348,12 +246,12 @@ def _drive_to(
     summary.stops = operator.watcher.stops()
 
 
-def _distance(operator: _Operator, goal: tuple[float, float]) -> float:
+def _distance(operator: Operator, goal: tuple[float, float]) -> float:
     assert operator.pose_3 is not None
     return float(np.hypot(*(operator.pose_3[:2] - goal)))
 
 
-def _tell_camera(bag: BagRecorder, operator: _Operator, scene: Scene) -> None:
+def _tell_camera(bag: BagRecorder, operator: Operator, scene: Scene) -> None:
     """Write the camera's place as a robot's /tf_static; there may be no tf2_msgs to send it with."""
     messages = Messages(2)
     message = messages.base_to_camera(round(operator.time_s * 1e9), scene.camera)

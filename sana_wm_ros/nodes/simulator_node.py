@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from geometry_msgs.msg import PoseArray, PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -90,6 +90,7 @@ class SimulatorNode(Node):
         self._scan = self.create_publisher(LaserScan, "scan", sensors) if values["scan"] else None
         self._contact = self.create_publisher(Bool, "contact", 10)
         self._true_pose = self.create_publisher(PoseStamped, "~/true_pose", 10)
+        self._movers = self.create_publisher(PoseArray, "~/movers", 10)
         self._time_out = self.create_publisher(Clock, "/clock", 10) if values["clock"] else None
         self._tf = self._tf_static = None
         if TFMessage is not None:
@@ -180,6 +181,9 @@ class SimulatorNode(Node):
         self._info.publish(camera_info(robot.scene.camera, stamp))
         self._image.publish(pictures.image_from_rgb(picture, stamp=stamp, frame_id=CAMERA))
         self._contact.publish(Bool(data=touched))
+        places = PoseArray(poses=[conversions.to_pose(np.array([x, y, 0.0])) for x, y in robot.movers_M2])
+        places.header.stamp, places.header.frame_id = stamp, MAP
+        self._movers.publish(places)
         if self._scan is not None:
             ranges_R = robot.ranges_R()
             seen_R = np.where(ranges_R >= MAX_RANGE_M, np.inf, ranges_R)  # REP 117

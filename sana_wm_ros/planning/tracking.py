@@ -43,8 +43,8 @@ def references(plan: Plan, elapsed_T: FloatArray) -> FloatArray:
     period, frames = plan_period_s(plan), len(plan.times_F)
     elapsed = np.clip(elapsed_T, 0.0, frames * period)
     frame = np.minimum((elapsed / period).astype(np.int64), frames - 1)
-    starts_F3 = np.concatenate([plan.start.pose_3[None], plan.poses_F3])
-    return se2.compose(starts_F3[frame], se2.exp(plan.twists_F3[frame], elapsed - frame * period))
+    starts = np.concatenate([plan.start.pose_3[None], plan.poses_F3])
+    return se2.compose(starts[frame], se2.exp(plan.twists_F3[frame], elapsed - frame * period))
 
 
 def smooth_twist(plan: Plan, elapsed_s: float) -> FloatArray:

@@ -92,19 +92,7 @@ def _write(path: Path, frames: Any, fps: float) -> Path:
 
 
 def _read(bags: list[Path]) -> dict[str, Track]:
-    tracks = {
-        name: Track()
-        for name in (
-            "image",
-            "true_pose",
-            "odom",
-            "contact",
-            "plan",
-            "goal_pose",
-            "film_strip",
-            "diagnostics",
-        )
-    }
+    tracks = {name: Track() for name in _READ}
     seen: set[str] = set()
     for bag in bags:
         with AnyReader([bag]) as reader:
@@ -146,6 +134,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "contact": lambda message: bool(message.data),
     "plan": lambda message: np.array([(p.pose.position.x, p.pose.position.y, 0.0) for p in message.poses]),
     "goal_pose": lambda message: np.array([message.pose.position.x, message.pose.position.y, 0.0]),
+    "movers": lambda message: np.array([(p.position.x, p.position.y) for p in message.poses]).reshape(-1, 2),
     "diagnostics": _motion,
 }
 
@@ -155,7 +144,7 @@ class _Chart:
 
     def __init__(self, plan: FloorPlan, radius_m: float) -> None:
         bounds = plan.bounds
-        self._radius_m = radius_m
+        self._radius_m, self._movers = radius_m, plan.movers
         self._size = _MAP * _SUPERSAMPLED
         self._scale = 0.94 * self._size / max(bounds.width, bounds.depth)
         self._middle_2 = np.array(bounds.center)
@@ -184,10 +173,21 @@ class _Chart:
         return np.asarray(np.rint(away_P2), np.int32)
 
     def draw(
-        self, trail_T3: FloatArray, plan_P3: FloatArray | None, goal_3: FloatArray | None, touching: bool
+        self,
+        trail_T3: FloatArray,
+        plan_P3: FloatArray | None,
+        goal_3: FloatArray | None,
+        movers_M2: FloatArray | None,
+        touching: bool,
     ) -> Picture:
-        """The robot at the trail's end, its plan and its goal; red where it touches something."""
+        """The robot at the trail's end, its plan and its goal, people and carts; red where it touches something."""
         canvas = self._empty.copy()
+        if movers_M2 is not None:
+            for mover, place_2 in zip(self._movers, movers_M2, strict=False):
+                center = self.pixels(place_2[None])[0].tolist()
+                colour = tuple(255 * value for value in mover.rgb)
+                cv2.circle(canvas, center, round(mover.radius_m * self._scale), colour, -1, cv2.LINE_AA)
+                cv2.circle(canvas, center, round(mover.radius_m * self._scale), _INK, 2, cv2.LINE_AA)
         if goal_3 is not None:
             center = self.pixels(goal_3[None, :2])[0].tolist()
             cv2.circle(canvas, center, round(0.3 * self._scale), _GOAL_RGB, 3, cv2.LINE_AA)
@@ -217,7 +217,8 @@ def _compose(chart: _Chart, tracks: dict[str, Track], time_s: float, shown_s: fl
         upto = bisect_right(tracks["true_pose"].times, time_s + 1e-6)
         trail_T3 = np.array(tracks["true_pose"].values[:upto])
         touching = bool(tracks["contact"].at(time_s))
-        chart_picture = chart.draw(trail_T3, plan_P3, goal_3, touching)
+        movers_M2 = tracks["movers"].at(time_s)
+        chart_picture = chart.draw(trail_T3, plan_P3, goal_3, movers_M2, touching)
         canvas[_TITLE : _TITLE + _MAP, _WIDTH - _MAP :] = chart_picture
     strip = tracks["film_strip"].at(time_s)
     if strip is not None:

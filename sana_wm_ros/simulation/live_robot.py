@@ -50,6 +50,11 @@ class LiveRobot:
         return self._odometry.pose_3 if self._drifting else self._simulator.pose_3
 
     @property
+    def movers_M2(self) -> FloatArray:
+        """Where people and carts really are."""
+        return self._simulator.movers_M2
+
+    @property
     def twist_2(self) -> tuple[float, float]:
         """Speed and yaw rate, as they are."""
         return self._simulator.twist_2

@@ -148,6 +148,11 @@ class Simulator:
         self._moment_s = self.time_s
         return touched
 
+    @property
+    def movers_M2(self) -> NDArray[np.float64]:
+        """Where the movers are, (M, 2)."""
+        return np.array(self._data.mocap_pos[:, :2])
+
     def _move_movers(self) -> None:
         """Bring the movers to where they are at the end of the coming step."""
         if len(self._movers) == 0:

@@ -25,6 +25,8 @@ from sana_wm_ros.world_model.state import DeltaState
 
 # Decay per latent frame at the start of training, 1 - g: slow heads keep minutes, fast ones seconds.
 SLOW, FAST = (2e-4, 2e-3), (1e-2, 2e-1)
+# Published and trained values lie below 3.
+MOST_A_LOG = 30.0
 
 
 class DeltaAttention(TwoBranchAttention):
@@ -109,7 +111,8 @@ class DeltaAttention(TwoBranchAttention):
     def decay(self, x_FBSC: Tensor) -> Tensor:
         """g in (0, 1) per frame and head, (F, B, H)."""
         step = nn.functional.softplus(self.gate_proj(x_FBSC.mean(2)).float() + self.dt_bias.float())
-        return (-self.A_log.float().exp() * step).exp()
+        # Limited, because no number times a step that rounds to 0 may be anything but 0.
+        return (-self.A_log.float().clamp(max=MOST_A_LOG).exp() * step).exp()
 
     def camera_beta(self, beta_FBHS: Tensor, k_FBHSD: Tensor, placed_FBHSD: Tensor) -> Tensor:
         """Beta of the camera branch, lowered where UCPE makes keys longer (bounded keys need no care)."""

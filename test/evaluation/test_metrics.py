@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sana_wm_ros.evaluation.metrics import mean_of_known, mean_view, nearest_view, psnr_db
+from sana_wm_ros.evaluation.metrics import mean_of_known, mean_view, nearest_view, psnr_db, ssim
 
 
 def test_psnr_of_a_constant_error_is_the_textbook_number():
@@ -36,6 +36,43 @@ def test_equal_pictures_are_infinitely_close_and_frames_are_judged_apart():
 def test_pictures_of_different_size_are_refused():
     with pytest.raises(ValueError, match="cannot compare"):
         psnr_db(np.zeros((1, 2, 2, 3), np.uint8), np.zeros((1, 2, 3, 3), np.uint8))
+
+
+def test_ssim_of_flat_pictures_is_the_formulas_luminance_term():
+    seen, guess = np.full((1, 24, 24, 3), 100, np.uint8), np.full((1, 24, 24, 3), 150, np.uint8)
+    # No contrast: (2 a b + C1) / (a^2 + b^2 + C1) with C1 = (0.01 * 255)^2
+    c1 = 2.55**2
+    assert ssim(seen, guess)[0] == pytest.approx((2 * 100 * 150 + c1) / (100**2 + 150**2 + c1))
+    assert ssim(seen, seen)[0] == pytest.approx(1.0)
+
+
+def test_ssim_falls_where_structure_is_lost_and_less_where_only_light_is():
+    rng = np.random.default_rng(0)
+    seen = rng.integers(60, 180, (1, 32, 32, 3), dtype=np.uint8)
+    brighter, shuffled = seen + 20, rng.permutation(seen.ravel()).reshape(seen.shape)
+    assert ssim(seen, brighter)[0] > 0.9 > 0.2 > ssim(seen, shuffled)[0]
+
+
+def test_ssim_equals_its_formula_written_out_window_by_window():
+    a, b = np.random.default_rng(1).integers(0, 255, (2, 14, 15, 3), dtype=np.uint8)
+    line = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+    weight = np.outer(line, line)[..., None] / line.sum() ** 2
+    values = []
+    for row in range(4):
+        for column in range(5):
+            x, y = (p[row : row + 11, column : column + 11].astype(float) for p in (a, b))
+            mx, my = ((weight * z).sum(axis=(0, 1)) for z in (x, y))
+            vx, vy, cxy = (
+                (weight * z).sum(axis=(0, 1)) for z in ((x - mx) ** 2, (y - my) ** 2, (x - mx) * (y - my))
+            )
+            top = (2 * mx * my + 2.55**2) * (2 * cxy + 7.65**2)
+            values.append(top / ((mx**2 + my**2 + 2.55**2) * (vx + vy + 7.65**2)))
+    assert ssim(a[None], b[None])[0] == pytest.approx(np.mean(values))
+
+
+def test_pictures_smaller_than_the_window_have_no_ssim():
+    with pytest.raises(ValueError, match="11 pixels or more"):
+        ssim(np.zeros((1, 8, 12, 3), np.uint8), np.zeros((1, 8, 12, 3), np.uint8))
 
 
 def test_mean_view_is_the_rounded_mean_of_each_pixel():

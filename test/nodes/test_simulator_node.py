@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("mujoco", reason="the simulator is the extra 'sim': pip install 'sana_wm_ros[sim]'")
 
 import rclpy
-from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from geometry_msgs.msg import PoseArray, PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -32,6 +32,7 @@ from sana_wm_ros.nodes.conversions import planar_motion, seconds
 from sana_wm_ros.nodes.simulator_node import SimulatorNode, planner_camera
 from sana_wm_ros.simulation.drive import DriveConfig, draw_scene
 from sana_wm_ros.simulation.gl import NoPictures, open_gl_context
+from sana_wm_ros.simulation.movers import Movers
 from sana_wm_ros.simulation.simulator import Simulator
 
 pytestmark = pytest.mark.timeout(
@@ -46,6 +47,7 @@ TOPICS: dict[str, type] = {
     "scan": LaserScan,
     "contact": Bool,
     "sana_wm_simulator/true_pose": PoseStamped,
+    "sana_wm_simulator/movers": PoseArray,
     "/clock": Clock,
 }
 
@@ -166,6 +168,19 @@ def test_its_scan_and_odometry_are_the_building_s(simulate: Callable[..., Driver
     near = expected_R < 7.99
     assert np.isinf(found_R[~near]).all()
     assert np.median(np.abs(found_R[near] - expected_R[near])) < 1e-3  # somebody may have walked by
+
+
+def test_it_tells_where_people_and_carts_really_are(simulate: Callable[..., Driver]) -> None:
+    seed = next(s for s in range(SEED, SEED + 50) if draw_scene(s, DriveConfig()).plan.movers)
+    driver = simulate(seed=seed)
+    plan = draw_scene(seed, DriveConfig(lens=True, **SIZE)).plan
+    places = driver.heard["sana_wm_simulator/movers"]
+    driver.until(lambda: len(places) > 1)
+    assert len(places[0].poses) == len(plan.movers)
+    begin_M2 = Movers(plan.movers).places(Movers(plan.movers).begin())
+    found_M2 = np.array([(pose.position.x, pose.position.y) for pose in places[0].poses])
+    assert np.abs(found_M2 - begin_M2).max() < 3.0  # a few seconds may have passed
+    assert places[0].header.frame_id == "map"
 
 
 def test_it_obeys_and_stops_when_commands_cease(simulate: Callable[..., Driver]) -> None:

@@ -19,6 +19,8 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 ROS = {"ament_index_python", "launch", "launch_ros", "rclpy", "std_srvs", "tf2_ros"}
 # Imported under guard where an installed ROS 2 has them.
 NOT_ON_PYPI = {"composition_interfaces"}
+# What some evaluations need, or a text encoder on one machine once: too much to pin for all.
+UNLOCKED_EXTRAS = {"eval", "ray", "sana_wm"}
 # Modules whose distribution on PyPI has another name.
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -160,10 +162,14 @@ def test_the_lock_files_fulfil_what_setup_py_asks_for(checkout: Path, distributi
         for pin in pins(checkout, "base.lock", "ros.lock")
         if pin.marker is None or pin.marker.evaluate(machine)
     }
-    # A text encoder runs on one machine, once; what it needs is not pinned for all.
     asked = [
         *distribution.install_requires,
-        *(line for name, extra in distribution.extras_require.items() if name != "sana_wm" for line in extra),
+        *(
+            line
+            for name, extra in distribution.extras_require.items()
+            if name not in UNLOCKED_EXTRAS
+            for line in extra
+        ),
     ]
     for requirement in map(Requirement, asked):
         if requirement.marker is None or requirement.marker.evaluate(machine):

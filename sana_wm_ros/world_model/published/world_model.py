@@ -98,7 +98,8 @@ class PublishedModel:
         if steps < 1:
             raise ValueError(f"{steps} denoising steps; expected at least 1")
         levels = noise_levels(steps, config.flow_shift)
-        return step_levels([round(level * TIMESTEPS) for level in levels[:-1]])
+        # Many steps come closer together than whole timesteps do.
+        return step_levels(sorted({round(level * TIMESTEPS) for level in levels[:-1]}, reverse=True))
 
 
 @dataclass(frozen=True, kw_only=True)

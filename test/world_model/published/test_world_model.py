@@ -44,6 +44,7 @@ def test_it_is_a_world_model(model: PublishedModel) -> None:
     assert model.spec.latent_period_s == 0.5
     assert model.start(INTRINSICS).latent_frames == 0
     assert [round(1000 * level) for level in model.levels(None)] == [*FEW_STEPS, 0]
+    assert len(model.levels(1)) == 2 and len(model.levels(400)) < 401
 
 
 @torch.no_grad()
