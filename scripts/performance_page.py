@@ -47,6 +47,16 @@ def rows(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
                     "",
                 )
         return
+    if record["name"].startswith("quality"):
+        for entry in results["goals"]:
+            if entry["value"] is not None:
+                yield entry["measure"], f"{entry['value']:.2f} {entry['unit']}".strip(), f"{entry['goal']:g}"
+        return
+    if record["name"].startswith("training_memory"):
+        for length in ("15 s", "60 s"):
+            yield f"kept for the gradient of a clip of {length}", f"{results[length]['kept_mib']:.0f} MiB", ""
+        yield "60 s over 15 s", f"{results['growth']:.2f} x", "<= 4.4 x"
+        return
     goal = "<= 5 ms p95" if record["name"] == "node_overhead" else ""
     for name, entry in results.items():
         if isinstance(entry, dict) and {"p50", "p95"} <= set(entry):
@@ -71,10 +81,59 @@ def section(record: dict[str, Any]) -> str:
     )
 
 
+ABLATIONS = {
+    "steps": "{} steps",
+    "memory_s": "{:g} s seen",
+    "keyframes": "no keyframes",
+    "window": "window of {} frames",
+}
+
+
+def ablation(record: dict[str, Any]) -> str:
+    """What was taken from the model of a quality record, in words; empty where nothing was."""
+    settings = record["settings"]
+    taken = [
+        words.format(settings[name])
+        for name, words in ABLATIONS.items()
+        if settings.get(name) not in (None, True)
+    ]
+    return ", ".join(taken)
+
+
+def ablations(whole: dict[str, Any], less: list[dict[str, Any]]) -> str:
+    """One table: the measures of a model, and of it without something."""
+    columns = [whole, *less]
+    titles = ["whole", *map(ablation, less)]
+    lines = [
+        f"\n## {whole['name']}: what its parts are worth\n",
+        f"`{whole['command']}` and the same with one thing taken away; {whole['results']['drives']} drives.\n",
+        f"| what | {' | '.join(titles)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    values = [
+        {entry["measure"]: entry for entry in record["results"]["goals"] if entry["value"] is not None}
+        for record in columns
+    ]
+    for measure, entry in values[0].items():
+        if all(measure in column for column in values):
+            unit = f", {entry['unit']}" if entry["unit"] else ""
+            cells = " | ".join(f"{column[measure]['value']:.2f}" for column in values)
+            lines.append(f"| {measure}{unit} | {cells} |")
+    return "\n".join(lines)
+
+
 def page(folder: Path) -> str:
     """The whole page from all result files of a folder."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    return "\n".join([HEAD.rstrip(), *map(section, records)]) + "\n"
+    quality = [record for record in records if record["name"].startswith("quality")]
+    less = [record for record in quality if ablation(record)]
+    sections = []
+    for record in records:
+        if record in less:
+            continue
+        mine = [other for other in less if other["name"].startswith(record["name"])]
+        sections.append(ablations(record, mine) if mine else section(record))
+    return "\n".join([HEAD.rstrip(), *sections]) + "\n"
 
 
 if __name__ == "__main__":
