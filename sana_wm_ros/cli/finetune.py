@@ -116,16 +116,17 @@ def _read(bag: Path, spec: ModelSpec, wanted: dict[str, str], console: Console) 
     from sana_wm_ros.evaluation.drive import CameraGuess, read_drive
     from sana_wm_ros.training.recordings import Recording
 
+    name = f"{bag.resolve().parent.name}/{bag.name}"
     read = read_drive(bag, spec, wanted=wanted, guess=CameraGuess())
     for note in read.notes:
-        console.print(f"{bag.name}: {note}", style="dim", soft_wrap=True)
+        console.print(f"{name}: {note}", style="dim", soft_wrap=True)
     clearance_TK = None
     if read.measured is not None:
         rows = [read.measured.at(float(stamp)) for stamp in read.drive.stamps_T]
         nothing = np.full(spec.sectors, np.nan)
         clearance_TK = np.stack([nothing if row is None else row for row in rows])
     return Recording(
-        name=f"{bag.resolve().parent.name}/{bag.name}",
+        name=name,
         frames_THWC=read.drive.frames_THWC,
         poses_T44=read.drive.poses_T44,
         intrinsics=read.drive.intrinsics,
