@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from functools import partial
@@ -48,7 +49,15 @@ def demo(
 
         _live(
             console,
-            LiveOptions(out=out, model=model, seed=seed, family=family, goal=_point(goal), seconds=seconds),
+            LiveOptions(
+                out=out,
+                model=model,
+                seed=seed,
+                family=family,
+                goal=_point(goal),
+                seconds=seconds,
+                rate=rate,
+            ),
             starts,
         )
     else:
@@ -141,6 +150,8 @@ def _point(text: str | None) -> tuple[float, float] | None:
     parts = text.split(",")
     try:
         x, y = (float(part) for part in parts)
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ValueError("not finite")
     except ValueError as error:
         raise ValueError(f"--goal {text!r} is not understood: expected X,Y in metres, e.g. 2.5,-1") from error
     return x, y

@@ -83,5 +83,6 @@ def test_bags_without_pictures_make_no_film(tmp_path: Path) -> None:
 def test_a_goal_is_two_numbers() -> None:
     assert _point("2.5,-1") == (2.5, -1.0)
     assert _point(None) is None
-    with pytest.raises(ValueError, match="expected X,Y"):
-        _point("here")
+    for text in ("here", "1", "1,2,3", "nan,1"):
+        with pytest.raises(ValueError, match="expected X,Y"):
+            _point(text)

@@ -129,5 +129,6 @@ def test_nano_in_the_simulator(change, checkout):
         )
     longest_s = TrustSettings().longest_s
     assert np.mean([h == longest_s for t, h in horizons.items() if 3 < t < 10]) > 0.8
-    assert min(h for t, h in horizons.items() if 10 < t < 20) < 2.0
-    assert list(horizons.values())[-1] == longest_s
+    lowest_s = min(h for t, h in horizons.items() if 10 < t < 20)
+    assert lowest_s < 2.5
+    assert max(h for t, h in horizons.items() if t > 22) > 2 * lowest_s

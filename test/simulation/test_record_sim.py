@@ -19,7 +19,9 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def test_episodes_are_recorded_and_counted(tmp_path: Path) -> None:
-    code, said = run("--out", tmp_path / "set", "--episodes", 2, "--first-seed", 1_000_000, "--seconds", 1)
+    code, said = run(
+        "--out", tmp_path / "set", "--episodes", 2, "--first-seed", 1_000_000, "--seconds", 1, "--workers", 1
+    )
     assert code == 0, said
     assert "2 drives" in said
     assert read_episode(tmp_path / "set" / "episode_1000001.npz").frames_THWC.shape == (9, 64, 96, 3)

@@ -19,7 +19,8 @@ from sana_wm_ros.world_model.toy import tiny_navigation_model as navigator
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 BY_3 = torch.tensor([3.0, -0.5, 8.0])
-MEMORIES = {"plain": {}, "keyframes": {"keyframes": 6, "keyframe_reads": 2, "window_frames": 3}}
+KEYFRAMES = {"keyframes": 6, "keyframe_reads": 2, "window_frames": 3}
+MEMORIES = {"plain": {}, "keyframes": KEYFRAMES, "guided": {**KEYFRAMES, "keyframe_guide": True}}
 
 
 def lively(**settings: object) -> SanaTransformer:
