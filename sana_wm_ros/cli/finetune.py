@@ -81,7 +81,7 @@ def finetune(
     names = ", ".join(episode.driver for episode in episodes)
     said = (
         f"\n## Fine-tuned\n\nOn {names} for {minutes:g} min (seed {seed}). On the held-out ends, dB over the best "
-        f"trivial: {before['over']} before, {after['over']} after. All figures above are those of the model "
+        f"trivial: {_spoken(before)} before, {_spoken(after)} after. All figures above are those of the model "
         "before.\n"
     )
     save_model(out, tuned, card + said, dtype=torch.float16)
@@ -90,6 +90,11 @@ def finetune(
         json.dumps(result | {"before": before, "after": after}, indent=1) + "\n"
     )
     console.print(f"Written: {out}. Use it with model:={out}")
+
+
+def _spoken(scores: dict[str, dict[str, float]]) -> str:
+    """Decibels over the best trivial at each horizon, in words."""
+    return ", ".join(f"{value:+.2f} at {ahead}" for ahead, value in scores["over"].items())
 
 
 def _usable(bags: list[Path], spec: ModelSpec, wanted: dict[str, str], console: Console) -> list[Episode]:
