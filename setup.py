@@ -29,6 +29,8 @@ ROS_WHEELS = (
 # The first release with SANA-WM's transformer, against which ours is tested.
 DIFFUSERS = 'diffusers==0.42.1; python_version >= "3.11"'
 
+ONNX = ("onnx", "onnxruntime", "onnxscript")
+
 
 def data_files() -> list[tuple[str, list[str]]]:
     """The ament index marker, package.xml and every file under the shared folders, by target folder."""
@@ -85,12 +87,15 @@ setup(
         "ray": ["ray"],
         # The published SANA-WM weights: their video autoencoder and, where no embedding file is given, Gemma.
         "sana_wm": [DIFFUSERS, "transformers>=4.51"],
+        # Models as ONNX programs, and a runtime that they are checked with.
+        "export": list(ONNX),
         "dev": [
             "catkin_pkg",
             "codespell",
             DIFFUSERS,
             "hypothesis",
             "mypy",
+            *ONNX,
             "packaging",
             "pytest",
             "pytest-timeout",

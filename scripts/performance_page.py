@@ -19,49 +19,161 @@ the versions, the settings and every single run.
 """
 
 
+# What is measured only where there is a GPU: name of the result, the command, and what it will say against which goal.
+ON_A_GPU = {
+    "kernels_cuda": (
+        "sana_wm benchmark kernels",
+        {
+            "chunk form over the kernels, forward": ">= 3 x",
+            "chunk form over the kernels, forward and backward": ">= 3 x",
+            "exact attention over the kernels, forward": ">= 10 x",
+            "exact attention over the kernels, forward and backward": ">= 10 x",
+        },
+    ),
+    "rollouts_small_cuda": (
+        "sana_wm benchmark rollouts --model small --candidates 64 --device cuda",
+        {
+            "imagine 64 candidates x 60 s": "<= 1 s p95",
+            "share of the GPU's bf16 rate": ">= 30 %",
+            "imagine 64 candidates x 8 s": ">= 10 Hz",
+        },
+    ),
+    "fork_small_cuda": (
+        "sana_wm benchmark fork --model small --device cuda",
+        {"encoding the past anew over forking": ">= 20 x"},
+    ),
+    "video_sana_wm_cuda": (
+        "sana_wm benchmark video",
+        {
+            "60 s at 704 x 1280, 4 steps, streaming": ">= 2 x real time",
+            "peak memory": "",
+            "diffusers' class": "",
+        },
+    ),
+}
+
+
 def rows(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """(what, measured, goal) of one result file."""
-    results = record["results"]
-    if record["name"].startswith("rollouts"):
-        candidates = record["settings"]["candidates"]
-        for seconds, goal in ((60, "<= 3 s"), (15, "")):
-            taken = results[f"imagine_{seconds}_s"]
-            measured = f"{taken['p50']:.2f} s (p95 {taken['p95']:.2f} s)"
-            yield f"imagine {candidates} candidates x {seconds} s", measured, goal
-        yield "cost of 60 s over 15 s", f"{results['cost_ratio']:.2f} x", "<= 4.4 x"
-        memory = results["memory"]
-        yield "peak memory of 60 s over 15 s", f"{memory['growth']:.3f} x", "<= 1.05 x"
-        yield "peak memory at 60 s", f"{memory['60_s']['peak_mib']:.0f} MiB", ""
-        return
-    if record["name"].startswith("reanchoring"):
-        for translation in ("homogeneous", "rotary"):
-            entry = results[translation]
-            for by, leads in entry["later"].items():
-                shares = ", ".join(f"{100 * share:.2g} % at {lead}" for lead, share in leads.items())
-                yield f"{translation}: imagined differently after the anchor moved {by}", shares, ""
-            for name, norms in entry["road"].items():
-                (first, near), *_, (last, far) = norms.items()
-                yield (
-                    f"{translation}: loudest memory on a straight road, {name}",
-                    (f"{near:.3g} at {first}, {far:.3g} at {last}"),
-                    "",
-                )
-        return
-    if record["name"].startswith("quality"):
-        for entry in results["goals"]:
-            if entry["value"] is not None:
-                yield entry["measure"], f"{entry['value']:.2f} {entry['unit']}".strip(), f"{entry['goal']:g}"
-        return
-    if record["name"].startswith("training_memory"):
-        for length in ("15 s", "60 s"):
-            yield f"kept for the gradient of a clip of {length}", f"{results[length]['kept_mib']:.0f} MiB", ""
-        yield "60 s over 15 s", f"{results['growth']:.2f} x", "<= 4.4 x"
-        return
-    goal = "<= 5 ms p95" if record["name"] == "node_overhead" else ""
-    for name, entry in results.items():
+    results, name = record["results"], record["name"]
+    kinds = {
+        "rollouts": _rollouts,
+        "kernels": _kernels,
+        "fork": _fork,
+        "video": _video,
+        "reanchoring": _reanchoring,
+        "quality": _quality,
+        "training_memory": _training_memory,
+    }
+    for prefix, of in kinds.items():
+        if name.startswith(prefix):
+            yield from of(record)
+            return
+    goal = "<= 5 ms p95" if name == "node_overhead" else ""
+    for part, entry in results.items():
         if isinstance(entry, dict) and {"p50", "p95"} <= set(entry):
-            words = name.replace("_", " ")
+            words = part.replace("_", " ")
             yield words, f"{1e3 * entry['p50']:.2f} ms (p95 {1e3 * entry['p95']:.2f} ms)", goal
+
+
+def _rollouts(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    results, candidates = record["results"], record["settings"]["candidates"]
+    on_gpu = record["settings"]["device"].startswith("cuda")
+    for seconds in (60, 15, 8):
+        if f"imagine_{seconds}_s" not in results:
+            continue  # measured before there was that horizon
+        taken = results[f"imagine_{seconds}_s"]
+        measured = f"{taken['p50']:.2f} s (p95 {taken['p95']:.2f} s)"
+        goal = {60: "<= 1 s p95" if on_gpu else "<= 3 s"}.get(seconds, "")
+        if seconds == 8:
+            measured += f", {results['replan_hz']:.1f} Hz"
+            goal = ">= 10 Hz" if on_gpu else ""
+        yield f"imagine {candidates} candidates x {seconds} s", measured, goal
+    yield "cost of 60 s over 15 s", f"{results['cost_ratio']:.2f} x", "<= 4.4 x"
+    if results.get("share_of_bf16_rate") is not None:
+        yield "share of the GPU's bf16 rate", f"{100 * results['share_of_bf16_rate']:.1f} %", ">= 30 %"
+    memory = results["memory"]
+    yield "peak memory of 60 s over 15 s", f"{memory['growth']:.3f} x", "<= 1.05 x"
+    yield "peak memory at 60 s", f"{memory['60_s']['peak_mib']:.0f} MiB", ""
+
+
+def _quality(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for entry in record["results"]["goals"]:
+        if entry["value"] is not None:
+            yield entry["measure"], f"{entry['value']:.2f} {entry['unit']}".strip(), f"{entry['goal']:g}"
+
+
+def _training_memory(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    results = record["results"]
+    for length in ("15 s", "60 s"):
+        yield f"kept for the gradient of a clip of {length}", f"{results[length]['kept_mib']:.0f} MiB", ""
+    yield "60 s over 15 s", f"{results['growth']:.2f} x", "<= 4.4 x"
+
+
+def _kernels(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    results = record["results"]
+    chosen, ways = results["chosen"], {"forward": "forward", "forward_backward": "forward and backward"}
+    for way, words in ways.items():
+        yield f"{chosen}, {words}", f"{1e3 * results[chosen][way]['p50']:.2f} ms", ""
+        for other, called, goal in (
+            ("chunk", "chunk form", ">= 3 x"),
+            ("sdpa", "exact attention", ">= 10 x"),
+        ):
+            if other != chosen:
+                ratio = results[f"{other}_over_{chosen}"][way]
+                yield (
+                    f"{called} over the kernels, {words}",
+                    f"{ratio:.1f} x",
+                    goal if chosen == "triton" else "",
+                )
+    yield "largest difference from the chunk form, of its largest value", f"{results['difference']:.1e}", ""
+
+
+def _fork(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    results, settings = record["results"], record["settings"]
+    futures = f"{settings['candidates']} futures after {settings['context_s']:g} s"
+    yield f"fork, {futures}", f"{1e3 * results['fork']['p50']:.2f} ms", ""
+    yield f"encode the past anew, {futures}", f"{results['encode_anew']['p50']:.2f} s", ""
+    yield "encoding the past anew over forking", f"{results['ready_ratio']:.0f} x", ">= 20 x"
+    yield f"the same with {settings['horizon_s']:g} s imagined", f"{results['plan_ratio']:.1f} x", ""
+
+
+def _video(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    results, settings = record["results"], record["settings"]
+    clip = (
+        f"{results['clip_s']:.0f} s at {settings['height']} x {settings['width']}, {results['steps']} steps"
+    )
+    for name, goal in (("streaming", ">= 2 x real time"), ("diffusers", "")):
+        entry = results.get(name, {"skipped": "not asked for"})
+        if "skipped" in entry:
+            yield f"{clip}, {name}", entry["skipped"], goal
+            continue
+        measured = f"{entry['p50']:.1f} s, {entry['times_real_time']:.2f} x real time"
+        peak = entry["peak_gib"]
+        yield f"{clip}, {name}", measured + (f", {peak:.1f} GiB" if peak is not None else ""), goal
+
+
+def _reanchoring(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for translation in ("homogeneous", "rotary"):
+        entry = record["results"][translation]
+        for by, leads in entry["later"].items():
+            shares = ", ".join(f"{100 * share:.2g} % at {lead}" for lead, share in leads.items())
+            yield f"{translation}: imagined differently after the anchor moved {by}", shares, ""
+        for name, norms in entry["road"].items():
+            (first, near), *_, (last, far) = norms.items()
+            yield (
+                f"{translation}: loudest memory on a straight road, {name}",
+                (f"{near:.3g} at {first}, {far:.3g} at {last}"),
+                "",
+            )
+
+
+def unmeasured(name: str) -> str:
+    """A GPU benchmark that nobody ran yet: its command and its goals."""
+    command, goals = ON_A_GPU[name]
+    lines = [f"\n## {name}\n", f"`{command}` on a machine with an NVIDIA GPU, or all of them: "
+             "`scripts/gpu_session.sh`.\n", "| what | measured | goal |", "|---|---|---|"]  # fmt: skip
+    return "\n".join([*lines, *(f"| {what} | unmeasured | {goal} |" for what, goal in goals.items())])
 
 
 def section(record: dict[str, Any]) -> str:
@@ -125,15 +237,14 @@ def ablations(whole: dict[str, Any], less: list[dict[str, Any]]) -> str:
 def page(folder: Path) -> str:
     """The whole page from all result files of a folder."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    quality = [record for record in records if record["name"].startswith("quality")]
-    less = [record for record in quality if ablation(record)]
-    sections = []
+    less = [record for record in records if record["name"].startswith("quality") and ablation(record)]
+    sections = {}
     for record in records:
-        if record in less:
-            continue
-        mine = [other for other in less if other["name"].startswith(record["name"])]
-        sections.append(ablations(record, mine) if mine else section(record))
-    return "\n".join([HEAD.rstrip(), *sections]) + "\n"
+        if record not in less:
+            mine = [other for other in less if other["name"].startswith(record["name"])]
+            sections[record["name"]] = ablations(record, mine) if mine else section(record)
+    sections |= {name: unmeasured(name) for name in ON_A_GPU if name not in sections}
+    return "\n".join([HEAD.rstrip(), *(sections[name] for name in sorted(sections))]) + "\n"
 
 
 if __name__ == "__main__":

@@ -38,10 +38,10 @@ def measure_fork(
     device = model.device
     context = driven_context(model, settings.context_s)
     assert isinstance(context, NavigationContext)
-    rows = torch.arange(settings.candidates, device=device)
+    shared = context.state.expand(settings.candidates)
     progress("fork")
     forked = timed(
-        lambda: context.state.expand(settings.candidates).select(rows), device, settings.runs, warm_up=2
+        lambda: shared.changed(lambda tensor, axis: tensor.contiguous()), device, settings.runs, warm_up=2
     )
     progress("encode anew")
     anew = timed(lambda: _encoded_anew(model, context, settings), device, max(2, settings.runs // 2))

@@ -110,7 +110,7 @@ def named_model(name: str, device: torch.device) -> NavigationModel:
     """A model folder, or a preset's size with random weights, which cost as much; on the device, in its type."""
     if Path(name).exists() or name not in NAVIGATION:
         return load_model(Path(name), device=device)
-    return untrained(name).to(device)
+    return untrained(name).ready_on(device)
 
 
 def denoiser_share(model: NavigationModel, candidates: int, seconds_60: float) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.kernels import Form, choose, form
+from sana_wm_ros.world_model.kernels import Form, choose, form, portable
 from sana_wm_ros.world_model.kernels.tables import Tables
 from sana_wm_ros.world_model.layers import RMSNorm, placed, renormed, rms_normalised, unplaced
 from sana_wm_ros.world_model.segment import Segment
@@ -117,8 +117,9 @@ class TwoBranchAttention(nn.Module):
         return form(self.form_name or choose(x.device).name)
 
     def fused(self, x: Tensor) -> Any:
-        """Fused preparation where ``x`` is, or None: places as phases have none yet."""
-        return None if self.config.translation == "rotary" else self.form(x).fused
+        """Fused preparation where ``x`` is, or None: Triton's knows no places as phases."""
+        fused = self.form(x).fused
+        return None if self.config.translation == "rotary" and fused is not portable else fused
 
     def finish(
         self, x_FBSHD: Tensor, factor_FBSH1: Tensor | None, gate_FBSC: Tensor, segment: Segment
@@ -140,4 +141,5 @@ class TwoBranchAttention(nn.Module):
 def _tables(segment: Segment, matrix_FBS44: Tensor) -> Tables:
     """Where a segment's tokens are, as fused preparation reads it."""
     rope, camera_rope = segment.rope_pairs
-    return Tables(matrix=matrix_FBS44.flatten(0, 2).contiguous(), rope=rope, camera_rope=camera_rope)
+    matrix = matrix_FBS44.flatten(0, 2).contiguous()
+    return Tables(matrix=matrix, rope=rope, camera_rope=camera_rope, place=segment.place_FB1EE)

@@ -74,7 +74,7 @@ def save_model(
 
 
 def load_model(folder: Path | str, device: torch.device | str = "cpu") -> NavigationModel:
-    """Read a model folder onto a device, in float32, ready to imagine. Raises ``BadCheckpoint``."""
+    """Read a model folder onto a device, ready to imagine (``NavigationModel.ready_on``). Raises ``BadCheckpoint``."""
     folder = Path(folder)
     if not folder.is_dir():
         raise BadCheckpoint(f"{folder}: no such folder; expected one with {CONFIG_FILE} and {WEIGHTS_FILE}")
@@ -89,7 +89,7 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Naviga
     except ValueError as error:
         raise BadCheckpoint(f"{folder / CONFIG_FILE}: {error}") from error
     _fill(model, _read_weights(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
-    return model.requires_grad_(False).to(device)
+    return model.requires_grad_(False).ready_on(device)
 
 
 def open_model(folder: Path | str, device: torch.device | str = "cpu") -> WorldModel:

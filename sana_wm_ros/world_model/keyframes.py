@@ -17,7 +17,7 @@ from sana_wm_ros.world_model import guide
 from sana_wm_ros.world_model.camera import CameraTrack
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.guide import FADE, within
-from sana_wm_ros.world_model.rope import time_turns
+from sana_wm_ros.world_model.rope import time_angles
 
 EMPTY = -1
 # Metres that the length of a change of heading counts: turning by 45 degrees is as new as 1 m.
@@ -71,22 +71,22 @@ class Recall:
     """What the blocks need to know about one segment.
 
     Entries count the bank's K slots, then the segment's own frames. reads_BCR: the entries that each
-    chunk looks up. valid_BCR: false where none was worth it. turns_BCR22P: complex factors that move
-    each to its time (``time_turns``). kept_BK: entries that make the bank after the segment, None
+    chunk looks up. valid_BCR: false where none was worth it. angles_BCR22P: what turns each
+    to its time (``time_angles``). kept_BK: entries that make the bank after the segment, None
     where it stays as it is. guide_FBSX: inputs of frames that nobody saw (``guide``), zeros for the others;
     None where there is no guide.
     """
 
     reads_BCR: Tensor
     valid_BCR: Tensor
-    turns_BCR22P: Tensor
+    angles_BCR22P: Tensor
     kept_BK: Tensor | None
     guide_FBSX: Tensor | None
 
     def mask(self, chunk: int, seen: int, tokens: int) -> Tensor:
         """Which keys a chunk's queries may see, (B, 1, 1, keys): ``seen`` frames, then those looked up."""
         valid_BR = self.valid_BCR[:, chunk]
-        allowed = torch.cat([valid_BR.new_ones(len(valid_BR), seen), valid_BR], 1)
+        allowed = torch.cat([valid_BR.new_ones(valid_BR.shape[0], seen), valid_BR], 1)
         return allowed.repeat_interleave(tokens, 1)[:, None, None]
 
 
@@ -95,7 +95,7 @@ def recall(
     config: TransformerConfig,
     keyframes: Keyframes,
     track: CameraTrack,
-    first_frame: int,
+    first_frame: int | Tensor,
     chunk_lengths: tuple[int, ...],
     observed_BFSC: Tensor,
 ) -> tuple[Recall, Keyframes]:
@@ -103,11 +103,11 @@ def recall(
 
     observed_BFSC: latents of the segment's first frames, which a camera saw. They are offered to the bank one
     by one, each once its chunk is over: a chunk looks up what was kept before it began, whether it comes alone
-    or with others.
+    or with others. A tensor as ``first_frame`` stays an input where a pass is recorded; nothing is observed then.
     """
     B, K = keyframes.numbers_BK.shape
     device, observed = keyframes.numbers_BK.device, observed_BFSC.shape[1]
-    numbers = torch.arange(first_frame, first_frame + observed, device=device).expand(B, observed)
+    numbers = (first_frame + torch.arange(observed, device=device)).expand(B, observed)
     numbers = torch.cat([keyframes.numbers_BK, numbers], 1)
     poses = torch.cat([keyframes.poses_BK44, track.poses_BF44[:, :observed]], 1)
     tokens = keyframes.latents_BKSC.shape[2]
@@ -137,14 +137,12 @@ def recall(
     shift = (first_C - config.window_frames - 1)[:, None] - numbers_BCK.gather(2, slots_BCR)
     guided = None
     if config.keyframe_guide and observed < start:
-        chunk_F = torch.arange(len(starts), device=device).repeat_interleave(
-            torch.tensor(chunk_lengths, device=device)
-        )
+        chunk_F = [chunk for chunk, length in enumerate(chunk_lengths) for _ in range(length)]
         guided = _guide(config, kept_BCK[:, chunk_F], numbers, poses, latents, track, observed)
     found = Recall(
         reads_BCR=kept_BCK.gather(2, slots_BCR),
         valid_BCR=valid_BCR,
-        turns_BCR22P=time_turns(config, shift),
+        angles_BCR22P=time_angles(config, shift),
         kept_BK=slots if observed else None,
         guide_FBSX=guided,
     )
@@ -166,7 +164,7 @@ def _guide(
     observed: int,
 ) -> Tensor:
     """The guide of every frame from what was kept before its chunk, the window's frames too; none for seen ones."""
-    row = torch.arange(len(kept_BFK), device=kept_BFK.device)[:, None, None]
+    row = torch.arange(kept_BFK.shape[0], device=kept_BFK.device)[:, None, None]
     kept_BFK, views = kept_BFK[:, observed:], track.poses_BF44[:, observed:].float()
     overlap = view_overlap(config, views[:, :, None], poses[row, kept_BFK], track.intrinsics_B4)
     empty = numbers[row, kept_BFK] == EMPTY

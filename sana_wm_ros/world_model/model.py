@@ -21,6 +21,7 @@ from sana_wm_ros.world_model.checks import (
     checked_intrinsics,
     checked_poses,
 )
+from sana_wm_ros.world_model.graphs import Recorder
 from sana_wm_ros.world_model.heads import Heads
 from sana_wm_ros.world_model.protocol import Intrinsics, ModelSpec, Rollout
 from sana_wm_ros.world_model.sampler import denoise, noise_levels, shared_noise
@@ -39,6 +40,7 @@ class NavigationModel(nn.Module):
     ) -> None:
         super().__init__()
         self.transformer, self.heads, self.autoencoder = transformer, heads, autoencoder
+        self.recorder = Recorder()
         images, config = autoencoder.config, transformer.config
         wanted = (config.latent_channels, config.latent_height, config.latent_width)
         if images.latent_shape != wanted:
@@ -64,6 +66,12 @@ class NavigationModel(nn.Module):
         """Where the weights are."""
         return self.transformer.x_embedder.proj.weight.device
 
+    def ready_on(self, device: torch.device | str) -> NavigationModel:
+        """This model on a device, in the type that imagines fastest there: bfloat16 blocks on a GPU, else float32."""
+        self.to(device)
+        self.transformer.to(torch.bfloat16 if self.device.type == "cuda" else torch.float32)
+        return self
+
     def start(self, intrinsics: Intrinsics) -> NavigationContext:
         """An empty context for a camera."""
         k = checked_intrinsics(intrinsics, self.spec)
@@ -85,7 +93,7 @@ class NavigationModel(nn.Module):
 
     def rollout(self, latents_NFCHW: Tensor, features_NFSC: Tensor) -> Rollout:
         """What the heads say about imagined frames."""
-        said = self.heads(features_NFSC)
+        said = self.heads(features_NFSC.float())
         return Rollout(
             latents_NFCHW=latents_NFCHW,
             collision_NF=said.collision_BF,
@@ -232,14 +240,14 @@ class NavigationBatch:
 
         def network(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
             nonlocal left
-            output, features, left = transformer(x, x.new_full((1, 1), sigma), track, state, chunks)
+            output, features, left = self.model.recorder(transformer, x, sigma, track, state, chunks)
             return output, features
 
         levels = noise_levels(steps, config.flow_shift)
         latents, features = denoise(noise, levels, config.prediction, network)
         if steps > 1:
             # Only clean frames may be remembered: a state written from noise is a large error.
-            _, _, left = transformer(latents, latents.new_zeros(1, 1), track, state, chunks)
+            _, _, left = self.model.recorder(transformer, latents, 0.0, track, state, chunks)
         return left, self.model.rollout(latents, features)
 
     def select(self, index_N: Tensor) -> NavigationBatch:

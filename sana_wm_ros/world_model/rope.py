@@ -1,4 +1,4 @@
-"""Rotary positions over latent frame, row and column, as complex tables (WAN style).
+"""Rotary positions over latent frame, row and column, as angles and complex factors (WAN style).
 
 Dimension letters: F latent frames, S tokens per frame (row-major), D head width.
 """
@@ -26,17 +26,17 @@ def _angles(position: Tensor, axis_width: int, pairs: int) -> Tensor:
     return position.double()[..., None] * frequency
 
 
-def rotary_tables(
-    config: TransformerConfig, first_frame: int, frames: int, device: torch.device
+def rotary_angles(
+    config: TransformerConfig, first_frame: int | Tensor, frames: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Unit complex factors of the main heads (F, S, D/2) and of the camera half (F, S, D/4).
+    """Angles of the pairs of main heads (F, S, D/2) and of the camera half (F, S, D/4), radians in float64.
 
     The camera half takes the first frequencies of each axis' table, not tables of its own width.
-    ``first_frame`` counts from the anchor time.
+    ``first_frame`` counts from the anchor time; a tensor (no axes) stays an input where a pass is recorded.
     """
     width = config.head_width
     widths = axis_widths(width)
-    times = torch.arange(first_frame, first_frame + frames, device=device)
+    times = first_frame + torch.arange(frames, device=device)
     rows = torch.arange(config.latent_height, device=device)
     columns = torch.arange(config.latent_width, device=device)
     shape = (frames, config.latent_height, config.latent_width)
@@ -45,16 +45,15 @@ def rotary_tables(
         t = _angles(times, widths[0], pairs[0])[:, None, None].expand(*shape, -1)
         v = _angles(rows, widths[1], pairs[1])[None, :, None].expand(*shape, -1)
         u = _angles(columns, widths[2], pairs[2])[None, None].expand(*shape, -1)
-        angle = torch.cat([t, v, u], -1).flatten(1, 2)
-        return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
+        return torch.cat([t, v, u], -1).flatten(1, 2)
 
     t, v, u = (part // 2 for part in widths)
     tc, vc, uc = (part // 2 for part in axis_widths(width // 2))
     return table((t, v, u)), table((tc, vc, uc))
 
 
-def time_turns(config: TransformerConfig, frames: Tensor) -> Tensor:
-    """Factors that move keys and values by ``frames`` in time, (..., 2, 2, D/2): of [keys, values] of [main, camera].
+def time_angles(config: TransformerConfig, frames: Tensor) -> Tensor:
+    """Angles that move keys and values by ``frames`` in time, (..., 2, 2, D/2): of [keys, values] of [main, camera].
 
     Rows and columns stay where they are, and values of main heads have no place at all.
     """
@@ -66,6 +65,11 @@ def time_turns(config: TransformerConfig, frames: Tensor) -> Tensor:
     # The first half of a camera head moves with the camera instead.
     pairs = slice(width // 4, width // 4 + camera_time // 2)
     angle[..., 1, pairs] = turned[..., None, : camera_time // 2]
+    return angle
+
+
+def unit_complex(angle: Tensor) -> Tensor:
+    """exp(i angle), in complex64."""
     return torch.polar(torch.ones_like(angle), angle).to(torch.complex64)
 
 

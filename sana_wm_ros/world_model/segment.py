@@ -11,14 +11,14 @@ from torch import Tensor
 from sana_wm_ros.world_model.camera import Camera
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.keyframes import Recall
-from sana_wm_ros.world_model.rope import position_turns, rotary_tables
+from sana_wm_ros.world_model.rope import position_turns, rotary_angles, unit_complex
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
     """Chunks, positions and camera of F latent frames (letters as in ``camera`` and ``rope``).
 
-    rope: factors of the main heads, (F, 1, S, 1, D/2). rope_camera: (F, 1, S, 1, D/4).
+    angles: rotary angles of the main heads, (F, S, D/2). camera_angles: (F, S, D/4).
     query_FBS44, key_FBS44: right factors of row vectors, for each group of four channels in the camera
         half of a head. What queries turn by, outputs turn back by, transposed.
     groups: groups of four in that half.
@@ -28,8 +28,8 @@ class Segment:
 
     first_frame: int
     chunk_lengths: tuple[int, ...]
-    rope: Tensor
-    rope_camera: Tensor
+    angles: Tensor
+    camera_angles: Tensor
     query_FBS44: Tensor
     key_FBS44: Tensor
     groups: int
@@ -62,22 +62,43 @@ class Segment:
         return (factors if self.place_FB1EE is None else factors @ self.place_FB1EE).flatten(0, 2)
 
     @cached_property
+    def rope(self) -> Tensor:
+        """Rotary factors of the main heads, (F, 1, S, 1, D/2) complex."""
+        return unit_complex(self.angles)[:, None, :, None]
+
+    @cached_property
+    def rope_camera(self) -> Tensor:
+        """Those of the camera heads, (F, 1, S, 1, D/4)."""
+        return unit_complex(self.camera_angles)[:, None, :, None]
+
+    @cached_property
     def rope_pairs(self) -> tuple[Tensor, Tensor]:
         """Rotary factors of main and of camera heads as real numbers, (F S, pairs, 2)."""
-        main, camera = (torch.view_as_real(table).flatten(0, 3) for table in (self.rope, self.rope_camera))
-        return main.contiguous(), camera.contiguous()
+        main, camera = (
+            torch.stack([angle.cos(), angle.sin()], -1).float().flatten(0, 1)
+            for angle in (self.angles, self.camera_angles)
+        )
+        return main, camera
 
     def inside(self, ahead: int) -> Tensor:
         """1 where the frame ``ahead`` later lies in the same chunk, else 0; (F, 1, 1, 1)."""
-        return _inside(self.chunk_lengths, ahead, self.rope.device)
+        return _inside(self.chunk_lengths, ahead, self.angles.device)
 
 
-@lru_cache(maxsize=256)
 def _inside(chunk_lengths: tuple[int, ...], ahead: int, device: torch.device) -> Tensor:
-    # Kept: a copy to a GPU in every block of every pass would wait for it each time.
+    # What is traced by a compiler or exporter is no tensor to keep.
+    make = _make_inside if torch.compiler.is_compiling() else _kept_inside
+    return make(chunk_lengths, ahead, device)
+
+
+def _make_inside(chunk_lengths: tuple[int, ...], ahead: int, device: torch.device) -> Tensor:
+    # Kept, because a copy to a GPU in every block of every pass would wait for it each time.
     rows = [float(i + ahead < length) for length in chunk_lengths for i in range(length)]
     with torch.inference_mode(False):  # kept tensors serve training as well
         return torch.tensor(rows, device=device)[:, None, None, None]
+
+
+_kept_inside = lru_cache(maxsize=256)(_make_inside)
 
 
 def grouped(matrix_44: Tensor, groups: int) -> Tensor:
@@ -95,21 +116,26 @@ def make_segment(
     first_frame: int,
     chunk_lengths: tuple[int, ...],
     recall: Recall | None = None,
+    position: Tensor | None = None,
 ) -> Segment:
-    """Tables for the blocks from a camera's way and the way its frames fall into chunks."""
+    """Tables for the blocks from a camera's way and the way its frames fall into chunks.
+
+    position: where rotary positions begin, as a tensor, if not simply at ``first_frame``: an input of recorded passes.
+    """
     frames = camera.frames
     if sum(chunk_lengths) != frames or min(chunk_lengths, default=0) < 1:
         raise ValueError(f"chunk lengths {chunk_lengths} do not add up to {frames} frames, each at least 1")
     tables = camera.tables(config)
-    rope_main, rope_camera = rotary_tables(config, first_frame, frames, tables.ray_FBS44.device)
+    begin = first_frame if position is None else position
+    angles, camera_angles = rotary_angles(config, begin, frames, tables.ray_FBS44.device)
     place = None
     if tables.place_FB3 is not None:
         place = position_turns(config, tables.place_FB3)[:, :, None]
     return Segment(
         first_frame=first_frame,
         chunk_lengths=chunk_lengths,
-        rope=rope_main[:, None, :, None],
-        rope_camera=rope_camera[:, None, :, None],
+        angles=angles,
+        camera_angles=camera_angles,
         query_FBS44=tables.ray_FBS44.float(),
         key_FBS44=tables.ray_inverse_FBS44.float().transpose(-1, -2),
         groups=config.head_width // 8,

@@ -78,7 +78,7 @@ class ModelState:
             shape[axis] = batch
             return tensor.expand(shape)
 
-        return self._changed(change)
+        return self.changed(change)
 
     def select(self, index_N: Tensor) -> ModelState:
         """Some rows, in the order given; what all rows share stays shared."""
@@ -90,11 +90,11 @@ class ModelState:
                 )
             return tensor.index_select(axis, index_N)
 
-        return self._changed(change)
+        return self.changed(change)
 
     def detach(self) -> ModelState:
         """The same values without their history, as truncated training and imagining need."""
-        return self._changed(lambda tensor, axis: tensor.detach())
+        return self.changed(lambda tensor, axis: tensor.detach())
 
     @property
     def bytes(self) -> int:
@@ -106,12 +106,36 @@ class ModelState:
             total += tensor.numel() * tensor.element_size()
             return tensor
 
-        self._changed(count)
+        self.changed(count)
         return total
 
-    def _changed(self, change: Change) -> ModelState:
+    def changed(self, change: Change) -> ModelState:
+        """The same with ``change(tensor, its batch axis)`` applied to every tensor."""
         return ModelState(
             next_frame=self.next_frame,
             blocks=tuple(block.changed(change) for block in self.blocks),
             keyframes=None if self.keyframes is None else self.keyframes.changed(change),
         )
+
+
+def batch_axes(state: ModelState) -> list[tuple[Tensor, int]]:
+    """The state's tensors in a fixed order, each with the axis of its candidates."""
+    found: list[tuple[Tensor, int]] = []
+
+    def note(tensor: Tensor, axis: int) -> Tensor:
+        found.append((tensor, axis))
+        return tensor
+
+    state.changed(note)
+    return found
+
+
+def tensors_of(state: ModelState) -> list[Tensor]:
+    """The state's tensors in the order of ``batch_axes``."""
+    return [tensor for tensor, _ in batch_axes(state)]
+
+
+def with_tensors(template: ModelState, tensors: tuple[Tensor, ...]) -> ModelState:
+    """The template with other tensors in the same order."""
+    following = iter(tensors)
+    return template.changed(lambda tensor, axis: next(following))

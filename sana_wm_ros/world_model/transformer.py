@@ -234,35 +234,57 @@ class SanaTransformer(nn.Module):
         self._check_mode(state, text)
         state = self.empty_state(B) if state is None else state
         lengths = self.chunk_lengths(F) if chunk_lengths is None else chunk_lengths
-        if self.config.blank_pure_noise:
-            x_BFCHW = torch.where(sigma_BF[..., None, None, None] < 1.0, x_BFCHW, 0.0)
+        segment, keyframes = self.tables(x_BFCHW, camera, state, lengths, observed)
+        out, features, blocks = self.passed(x_BFCHW, sigma_BF, segment, state.blocks, text)
+        left = ModelState(next_frame=state.next_frame + F, blocks=blocks, keyframes=keyframes)
+        return out, features, left
+
+    def tables(
+        self,
+        x_BFCHW: Tensor,
+        camera: Camera,
+        state: ModelState,
+        chunk_lengths: tuple[int, ...],
+        observed: int,
+    ) -> tuple[Segment, Keyframes | None]:
+        """What the blocks share about a segment, and the keyframes after it."""
         keyframes, found = state.keyframes, None
         if keyframes is not None:
             if not isinstance(camera, CameraTrack):
                 raise ValueError("keyframes are found by their poses; the camera must be a CameraTrack")
             seen_BFSC = x_BFCHW[:, :observed].flatten(3).transpose(2, 3)
-            found, keyframes = recall(self.config, keyframes, camera, state.next_frame, lengths, seen_BFSC)
-        segment = make_segment(self.config, camera, state.next_frame, lengths, found)
+            first = state.next_frame
+            found, keyframes = recall(self.config, keyframes, camera, first, chunk_lengths, seen_BFSC)
+        return make_segment(self.config, camera, state.next_frame, chunk_lengths, found), keyframes
+
+    def passed(
+        self,
+        x_BFCHW: Tensor,
+        sigma_BF: Tensor,
+        segment: Segment,
+        states: tuple[DeltaState | WindowState, ...],
+        text: ReadText | None = None,
+    ) -> tuple[Tensor, Tensor, tuple[DeltaState | WindowState, ...]]:
+        """The pass itself, once the segment's tables are made: output, features and the blocks' new states."""
+        if self.config.blank_pure_noise:
+            x_BFCHW = torch.where(sigma_BF[..., None, None, None] < 1.0, x_BFCHW, 0.0)
         weight = self.x_embedder.weight
         tokens = x_BFCHW.flatten(3).permute(1, 0, 3, 2).to(weight.dtype)
         h = nn.functional.linear(tokens, weight, self.x_embedder.proj.bias)
+        found = segment.recall
         if found is not None and found.guide_FBSX is not None:
             h = h + self.guide_embedder(found.guide_FBSX.to(weight.dtype))
         t_FBC = self.t_embedder(sigma_BF.t() * TIMESTEPS)
         t0_FB6C = self.t_block(t_FBC).unflatten(-1, (6, -1))
         rays = (segment.plucker_FBSP.to(weight.dtype), self.plucker_embedder)
         blocks = []
-        for i, (block, block_state) in enumerate(zip(self.blocks, state.blocks, strict=True)):
+        for i, (block, block_state) in enumerate(zip(self.blocks, states, strict=True)):
             caption = None if text is None else (text.blocks[i], text.mask_B11L)
             h, new = block(h, t0_FB6C, rays, segment, block_state, caption)
             blocks.append(new)
         out = self.final_layer(h, t_FBC).permute(1, 0, 3, 2).unflatten(-1, x_BFCHW.shape[-2:])
         features = normalised(h).transpose(0, 1)
-        return (
-            out.to(x_BFCHW.dtype),
-            features,
-            ModelState(next_frame=state.next_frame + F, blocks=tuple(blocks), keyframes=keyframes),
-        )
+        return out.to(x_BFCHW.dtype), features, tuple(blocks)
 
     def _check_mode(self, state: ModelState | None, text: ReadText | None) -> None:
         """Raise where what was passed and the preset's switches exclude each other."""

@@ -10,6 +10,7 @@ W frames of keys.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from sana_wm_ros.world_model.attention import TwoBranchAttention
 from sana_wm_ros.world_model.keyframes import Recall
 from sana_wm_ros.world_model.layers import ATTENTION_ORDER
+from sana_wm_ros.world_model.rope import unit_complex
 from sana_wm_ros.world_model.segment import Segment
 from sana_wm_ros.world_model.state import WindowState
 
@@ -142,11 +144,20 @@ class WindowAttention(TwoBranchAttention):
         sink, window = self.config.sink_frames, self.config.window_frames
         rows, start = [], first
         for length in chunks:
-            row = [n < start + length and (n < sink or n >= start - window) for n in seen]
+            row = tuple(n < start + length and (n < sink or n >= start - window) for n in seen)
             rows += [row] * length
             start += length
-        allowed = torch.tensor(rows, device=device)
-        return allowed.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
+        make = _make_mask if torch.compiler.is_compiling() else _kept_mask
+        return make(tuple(rows), tokens, device)
+
+
+def _make_mask(rows: tuple[tuple[bool, ...], ...], tokens: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # kept tensors serve training as well
+        return torch.tensor(rows, device=device).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
+
+
+# Few differ, and a copy to a GPU in every pass would wait for it each time.
+_kept_mask = lru_cache(maxsize=32)(_make_mask)
 
 
 def _recalled(
@@ -160,18 +171,27 @@ def _recalled(
         own = torch.stack([k_BHFSD, v_BHFSD], 1).permute(0, 3, 1, 2, 4, 5)
         entries = torch.cat([bank_BK2HSD, own], 1)
     found = _rows(entries, recall.reads_BCR.flatten(1)).unflatten(1, recall.reads_BCR.shape[1:])
-    # Split into branches and complex pairs, which the factors turn.
-    pairs = torch.view_as_complex(found.float().unflatten(-1, (-1, 2)).unflatten(4, (2, -1)))
-    turned = torch.view_as_real(pairs * recall.turns_BCR22P[..., None, None, :]).flatten(-2).flatten(4, 5)
+    # Split into branches and pairs, which turn.
+    pairs = found.float().unflatten(-1, (-1, 2)).unflatten(4, (2, -1))
+    turned = _turned(pairs, recall.angles_BCR22P[..., None, None, :]).flatten(-2).flatten(4, 5)
     turned = turned.to(bank_BK2HSD.dtype)
     return turned.unbind(1), bank_BK2HSD if recall.kept_BK is None else _rows(entries, recall.kept_BK)
+
+
+def _turned(pairs: Tensor, angles: Tensor) -> Tensor:
+    """Pairs (..., 2) turned by angles: as complex numbers, except where an exporter knows none."""
+    if not torch.compiler.is_compiling():
+        return torch.view_as_real(torch.view_as_complex(pairs) * unit_complex(angles))
+    cosine, sine = angles.cos().float(), angles.sin().float()
+    real, imaginary = pairs.unbind(-1)
+    return torch.stack([real * cosine - imaginary * sine, real * sine + imaginary * cosine], -1)
 
 
 def _rows(entries_BE: Tensor, index_BI: Tensor) -> Tensor:
     """Entries of each row of the batch, in the order given; forks that share a row do not copy it."""
     if entries_BE.stride(0) == 0:
         return entries_BE[0].index_select(0, index_BI.flatten()).unflatten(0, index_BI.shape)
-    row = torch.arange(len(index_BI), device=index_BI.device)[:, None]
+    row = torch.arange(index_BI.shape[0], device=index_BI.device)[:, None]
     return entries_BE[row, index_BI]
 
 

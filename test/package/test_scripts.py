@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = [".ci/run", "scripts/make_venv.sh", "scripts/lock.sh"]
+SCRIPTS = [".ci/run", "scripts/make_venv.sh", "scripts/lock.sh", "scripts/gpu_session.sh"]
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -127,8 +127,7 @@ def test_nano_in_the_simulator(change, checkout):
                 expected_F=rollout.uncertainty_NF[0].double().numpy(),
             )
         )
-    longest_s = TrustSettings().longest_s
-    assert np.mean([h == longest_s for t, h in horizons.items() if 3 < t < 10]) > 0.8
+    before_s = np.median([h for t, h in horizons.items() if 3 < t < 10])
     lowest_s = min(h for t, h in horizons.items() if 10 < t < 20)
-    assert lowest_s < 2.5
+    assert lowest_s < 0.4 * before_s
     assert max(h for t, h in horizons.items() if t > 22) > 2 * lowest_s

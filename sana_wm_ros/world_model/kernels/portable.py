@@ -66,10 +66,15 @@ def _turned_camera(x_FBSHD: Tensor, tables: Tables, back: bool) -> Tensor:
     matrix = tables.matrix.view(F, B, S, 4, 4)
     if back:
         matrix = matrix.transpose(-1, -2)
-    groups = x_FBSHD[..., : D // 2].reshape(F, B, S, H * D // 8, 4) @ matrix
+    first = x_FBSHD[..., : D // 2]
+    if back and tables.place is not None:
+        first = first @ tables.place.transpose(-1, -2)
+    first = (first.reshape(F, B, S, H * D // 8, 4) @ matrix).reshape(F, B, S, H, D // 2)
+    if not back and tables.place is not None:
+        first = first @ tables.place
     factors = tables.camera_rope.view(F, 1, S, 1, -1, 2)
     rotated = _rotated(x_FBSHD[..., D // 2 :], factors, back)
-    return torch.cat([groups.reshape(F, B, S, H, D // 2), rotated], -1)
+    return torch.cat([first, rotated], -1)
 
 
 def prepare(

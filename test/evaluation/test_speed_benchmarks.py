@@ -1,0 +1,134 @@
+"""The benchmarks of kernels, forking and video run whole at toy size on a CPU, and say so where a GPU is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sana_wm_ros.cli.main import app
+from sana_wm_ros.evaluation import flops
+from sana_wm_ros.evaluation.fork_benchmark import ForkSettings, measure_fork
+from sana_wm_ros.evaluation.kernel_benchmark import KernelSettings, measure_kernels
+from sana_wm_ros.evaluation.rollout_benchmark import denoiser_share, named_model
+from sana_wm_ros.evaluation.video_benchmark import VideoSettings, measure_video
+from sana_wm_ros.world_model.toy import TINY, tiny_navigation_model
+
+TINY_KERNELS = KernelSettings(
+    frames=5, tokens=6, heads=2, width=8, batch=2, chunk_frames=2, runs=2, device="cpu"
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_kernels_are_timed_both_ways_against_exact_attention() -> None:
+    results = measure_kernels(TINY_KERNELS)
+    assert results["chosen"] == "chunk" and results["difference"] == 0.0
+    for form in ("chunk", "sdpa"):
+        for way in ("forward", "forward_backward"):
+            assert len(results[form][way]["all"]) == 2 and results[form][way]["p50"] > 0
+    ratio = results["sdpa"]["forward"]["p50"] / results["chunk"]["forward"]["p50"]
+    assert results["sdpa_over_chunk"]["forward"] == pytest.approx(ratio)
+    assert torch.get_float32_matmul_precision() == "highest"  # left as it was
+
+
+def test_forking_costs_less_than_encoding_anew() -> None:
+    settings = ForkSettings(candidates=3, context_s=6.0, horizon_s=1.0, runs=2)
+    results = measure_fork(tiny_navigation_model(), settings)
+    assert results["ready_ratio"] > results["plan_ratio"] > 1.0
+    assert results["fork"]["p50"] < results["encode_anew"]["p50"]
+
+
+def test_a_clip_is_streamed_and_compared_with_diffusers() -> None:
+    compare = importlib.util.find_spec("diffusers") is not None
+    settings = VideoSettings(
+        latent_frames=7, height=64, width=64, depth=4, heads=1, text_tokens=3, runs=1, compare=compare,
+        device="cpu",
+    )  # fmt: skip
+    results = measure_video(settings)
+    assert results["clip_s"] == 49 / 16  # 1 + 6 x 8 raw frames at 16 Hz
+    for name in ("streaming", "diffusers") if compare else ("streaming",):
+        entry = results[name]
+        assert entry["times_real_time"] == pytest.approx(results["clip_s"] / entry["p50"])
+        assert entry["peak_gib"] is None  # a CPU's allocator keeps no count
+
+
+def test_the_denoisers_arithmetic_is_counted_and_its_share_known_only_of_known_gpus() -> None:
+    per_frame = flops.denoiser_flops(TINY)
+    # The linear maps alone: qkv and camera 7 C^2, gate, projections and rays 4 C^2, MLP 6 C^2 + taps 3 C^2.
+    linear = 2 * TINY.tokens * TINY.depth * 19 * TINY.width**2
+    assert linear < per_frame < 4 * linear
+    share = denoiser_share(tiny_navigation_model(), 2, 1.0)
+    assert share["denoiser_flops_60_s"] == pytest.approx(per_frame * 2 * 120)
+    assert share["share_of_bf16_rate"] is None
+
+
+def test_a_preset_stands_for_its_size_with_random_weights() -> None:
+    small = named_model("small", torch.device("cpu"))
+    count = sum(p.numel() for p in small.parameters())
+    assert 30e6 < count < 60e6 and 48 <= small.transformer.config.tokens <= 64
+
+
+@pytest.mark.parametrize("verb", ["kernels", "video"])
+def test_a_missing_gpu_is_one_line(verb: str, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    result = CliRunner().invoke(app, ["benchmark", verb, "--force", "--out", str(tmp_path)])
+    assert result.exit_code == 2 and "sees no usable GPU" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_verb_writes_what_the_page_reads(tmp_path: Path, page: ModuleType) -> None:
+    words = "--device cpu --frames 3 --tokens 4 --heads 1 --width 8 --runs 1 --force --out".split()
+    result = CliRunner().invoke(app, ["benchmark", "kernels", *words, str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "kernels_cpu.json").read_text())
+    assert record["settings"]["frames"] == 3
+    rows = {what: measured for what, measured, _ in page.rows(record)}
+    assert rows["exact attention over the kernels, forward"].endswith(" x")
+
+
+@pytest.fixture
+def page(checkout: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "performance_page", checkout / "scripts/performance_page.py"
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_nobody_measured_yet_stands_on_the_page_with_its_command(
+    tmp_path: Path, page: ModuleType
+) -> None:
+    text = page.page(tmp_path)
+    assert "| share of the GPU's bf16 rate | unmeasured | >= 30 % |" in text
+    assert "`sana_wm benchmark video`" in text
+
+
+def test_a_measured_gpu_benchmark_is_no_longer_unmeasured(tmp_path: Path, page: ModuleType) -> None:
+    forward = {"forward": {"p50": 0.001}, "forward_backward": {"p50": 0.004}}
+    results = {
+        "chosen": "triton", "why": "H200", "difference": 0.01, "triton": forward,
+        "chunk_over_triton": {"forward": 3.5, "forward_backward": 4.0},
+        "sdpa_over_triton": {"forward": 50.0, "forward_backward": 60.0},
+    }  # fmt: skip
+    record = {
+        "name": "kernels_cuda", "command": "sana_wm benchmark kernels", "date": "2026-01-01", "commit": "abc",
+        "hardware": {"cpu": "x", "cores": 16, "memory_gib": 128, "gpus": ["H200"]},
+        "versions": {"python": "3.11", "torch": "2.13.0"}, "load_average": 0.1, "settings": {}, "results": results,
+    }  # fmt: skip
+    (tmp_path / "kernels_cuda.json").write_text(json.dumps(record))
+    text = page.page(tmp_path)
+    assert "| exact attention over the kernels, forward and backward | 60.0 x | >= 10 x |" in text
+    assert "| triton, forward | 1.00 ms |  |" in text
+    assert text.count("## kernels_cuda") == 1

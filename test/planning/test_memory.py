@@ -1,0 +1,47 @@
+"""What the planner keeps: a trail in order, places once each, and nothing after a jump."""
+
+import numpy as np
+import torch
+
+from sana_wm_ros.planning.memory import Memory
+from sana_wm_ros.planning.types import Goal
+
+
+def along_x(*xs):
+    return np.array([[x, 0.0, 0.0] for x in xs])
+
+
+def test_the_trail_keeps_poses_a_tenth_of_a_metre_apart():
+    memory = Memory(0.2)
+    memory.been(along_x(0.0, 0.04, 0.08, 0.12, 0.2, 0.25))
+    assert memory.trail_P3[:, 0].tolist() == [0.0, 0.12, 0.25]
+
+
+def test_a_clock_or_a_pose_that_jumps_clears_everything(kit):
+    memory = Memory(0.2)
+    for time_s, x in ((0.0, 0.0), (1.0, 0.5)):
+        memory.arrive(kit.state(x=x, time_s=time_s))
+    assert len(memory.trail_P3) == 2
+    memory.arrive(kit.state(x=50.0, time_s=2.0))
+    assert memory.trail_P3[:, 0].tolist() == [50.0]
+    memory.arrive(kit.state(x=50.5, time_s=1.0))
+    assert memory.trail_P3[:, 0].tolist() == [50.5]
+
+
+def test_places_are_kept_where_plans_were_made_and_only_once(kit):
+    memory = Memory(0.2)
+    for x in (0.0, 0.1, 1.0):
+        start = kit.state(x=x, time_s=x)
+        memory.arrive(start)
+        futures = kit.futures(np.zeros((1, 4, 3)), start=start)
+        stop = type(futures.candidates)(**{**vars(futures.candidates), "origins": ("stop",)})
+        memory.imagined(
+            type(futures)(**{k: v for k, v in vars(futures).items() if k != "shared"} | {"candidates": stop})
+        )
+    assert memory.visited_ME.shape == (2, 2) and torch.equal(memory.visited_ME, torch.ones(2, 2))
+
+
+def test_before_anything_was_imagined_there_is_nothing_to_propose():
+    memory, random = Memory(0.2), np.random.default_rng(0)
+    assert memory.ways(np.zeros(3), Goal(x_m=1.0, y_m=0.0), 3, random) == [] and memory.visited_ME is None
+    assert memory.openings(np.zeros(3), None, 3) == []
