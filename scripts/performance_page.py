@@ -62,6 +62,8 @@ def rows(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         "fork": _fork,
         "video": _video,
         "reanchoring": _reanchoring,
+        "quality": _quality,
+        "training_memory": _training_memory,
     }
     for prefix, of in kinds.items():
         if name.startswith(prefix):
@@ -93,6 +95,19 @@ def _rollouts(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     memory = results["memory"]
     yield "peak memory of 60 s over 15 s", f"{memory['growth']:.3f} x", "<= 1.05 x"
     yield "peak memory at 60 s", f"{memory['60_s']['peak_mib']:.0f} MiB", ""
+
+
+def _quality(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for entry in record["results"]["goals"]:
+        if entry["value"] is not None:
+            yield entry["measure"], f"{entry['value']:.2f} {entry['unit']}".strip(), f"{entry['goal']:g}"
+
+
+def _training_memory(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    results = record["results"]
+    for length in ("15 s", "60 s"):
+        yield f"kept for the gradient of a clip of {length}", f"{results[length]['kept_mib']:.0f} MiB", ""
+    yield "60 s over 15 s", f"{results['growth']:.2f} x", "<= 4.4 x"
 
 
 def _kernels(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -178,10 +193,56 @@ def section(record: dict[str, Any]) -> str:
     )
 
 
+ABLATIONS = {
+    "steps": "{} steps",
+    "memory_s": "{:g} s seen",
+    "keyframes": "no keyframes",
+    "window": "window of {} frames",
+}
+
+
+def ablation(record: dict[str, Any]) -> str:
+    """What was taken from the model of a quality record, in words; empty where nothing was."""
+    settings = record["settings"]
+    taken = [
+        words.format(settings[name])
+        for name, words in ABLATIONS.items()
+        if settings.get(name) not in (None, True)
+    ]
+    return ", ".join(taken)
+
+
+def ablations(whole: dict[str, Any], less: list[dict[str, Any]]) -> str:
+    """One table: the measures of a model, and of it without something."""
+    columns = [whole, *less]
+    titles = ["whole", *map(ablation, less)]
+    lines = [
+        f"\n## {whole['name']}: what its parts are worth\n",
+        f"`{whole['command']}` and the same with one thing taken away; {whole['results']['drives']} drives.\n",
+        f"| what | {' | '.join(titles)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    values = [
+        {entry["measure"]: entry for entry in record["results"]["goals"] if entry["value"] is not None}
+        for record in columns
+    ]
+    for measure, entry in values[0].items():
+        if all(measure in column for column in values):
+            unit = f", {entry['unit']}" if entry["unit"] else ""
+            cells = " | ".join(f"{column[measure]['value']:.2f}" for column in values)
+            lines.append(f"| {measure}{unit} | {cells} |")
+    return "\n".join(lines)
+
+
 def page(folder: Path) -> str:
     """The whole page from all result files of a folder."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    sections = {record["name"]: section(record) for record in records}
+    less = [record for record in records if record["name"].startswith("quality") and ablation(record)]
+    sections = {}
+    for record in records:
+        if record not in less:
+            mine = [other for other in less if other["name"].startswith(record["name"])]
+            sections[record["name"]] = ablations(record, mine) if mine else section(record)
     sections |= {name: unmeasured(name) for name in ON_A_GPU if name not in sections}
     return "\n".join([HEAD.rstrip(), *(sections[name] for name in sorted(sections))]) + "\n"
 

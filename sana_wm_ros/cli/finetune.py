@@ -81,7 +81,7 @@ def finetune(
     names = ", ".join(episode.driver for episode in episodes)
     said = (
         f"\n## Fine-tuned\n\nOn {names} for {minutes:g} min (seed {seed}). On the held-out ends, dB over the best "
-        f"trivial: {before['over']} before, {after['over']} after. All figures above are those of the model "
+        f"trivial: {_spoken(before)} before, {_spoken(after)} after. All figures above are those of the model "
         "before.\n"
     )
     save_model(out, tuned, card + said, dtype=torch.float16)
@@ -90,6 +90,11 @@ def finetune(
         json.dumps(result | {"before": before, "after": after}, indent=1) + "\n"
     )
     console.print(f"Written: {out}. Use it with model:={out}")
+
+
+def _spoken(scores: dict[str, dict[str, float]]) -> str:
+    """Decibels over the best trivial at each horizon, in words."""
+    return ", ".join(f"{value:+.2f} at {ahead}" for ahead, value in scores["over"].items())
 
 
 def _usable(bags: list[Path], spec: ModelSpec, wanted: dict[str, str], console: Console) -> list[Episode]:
@@ -116,16 +121,17 @@ def _read(bag: Path, spec: ModelSpec, wanted: dict[str, str], console: Console) 
     from sana_wm_ros.evaluation.drive import CameraGuess, read_drive
     from sana_wm_ros.training.recordings import Recording
 
+    name = f"{bag.resolve().parent.name}/{bag.name}"
     read = read_drive(bag, spec, wanted=wanted, guess=CameraGuess())
     for note in read.notes:
-        console.print(f"{bag.name}: {note}", style="dim", soft_wrap=True)
+        console.print(f"{name}: {note}", style="dim", soft_wrap=True)
     clearance_TK = None
     if read.measured is not None:
         rows = [read.measured.at(float(stamp)) for stamp in read.drive.stamps_T]
         nothing = np.full(spec.sectors, np.nan)
         clearance_TK = np.stack([nothing if row is None else row for row in rows])
     return Recording(
-        name=f"{bag.resolve().parent.name}/{bag.name}",
+        name=name,
         frames_THWC=read.drive.frames_THWC,
         poses_T44=read.drive.poses_T44,
         intrinsics=read.drive.intrinsics,
