@@ -76,4 +76,5 @@ def join(kind: str = "cpu") -> Processes:
 def leave() -> None:
     """End the group that ``join`` made, if it made one."""
     if dist.is_available() and dist.is_initialized():
+        dist.barrier()  # who leaves while another still speaks makes that one abort
         dist.destroy_process_group()
