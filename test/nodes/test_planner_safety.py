@@ -93,6 +93,10 @@ class _FaultyContext:
     def latent_frames(self) -> int:
         return self._inner.latent_frames
 
+    @property
+    def last_latent_CHW(self) -> Any:
+        return self._inner.last_latent_CHW
+
     def extend(self, frames: Any, poses: Any) -> Any:
         return _FaultyContext(self._owner, self._inner.extend(frames, poses))
 
