@@ -74,6 +74,7 @@ def train(
     from rich.console import Console
 
     from sana_wm_ros.training.episodes import check_split, seeds_in
+    from sana_wm_ros.training.processes import leave
     from sana_wm_ros.training.schedule import Schedule
 
     console = Console()
@@ -102,6 +103,8 @@ def train(
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error
     _run(trainer, console, quiet)
+    del trainer
+    leave()
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:
