@@ -6,6 +6,7 @@ processes, so the gradient is that of the whole batch: two processes train as on
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass, field
 
@@ -74,6 +75,8 @@ def join(kind: str = "cpu") -> Processes:
 
 
 def leave() -> None:
-    """End the group that ``join`` made, if it made one."""
+    """End the group that ``join`` made, if it made one. Let go of models that were shared over it before."""
     if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        gc.collect()  # a group that something still holds ends with the interpreter, whose threads then abort
         dist.destroy_process_group()

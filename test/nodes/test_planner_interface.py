@@ -61,7 +61,8 @@ def test_everything_that_was_imagined_can_be_looked_at(start_node: Any, rig: Rob
     # The plan lies 0.5 s apart on the latent clock, four seconds of it and its start.
     assert len(heard["plan"].poses) == 9
     lines = [m for m in heard[f"{NAME}/rollouts"].markers if m.type == Marker.LINE_STRIP and m.points]
-    assert 1 <= len(lines) <= 4 and all(len(m.points) == len(m.colors) for m in lines)
+    # Four proposals, and at most eight that refine them.
+    assert 1 <= len(lines) <= 4 + 8 and all(len(m.points) == len(m.colors) for m in lines)
     picture = heard[f"{NAME}/imagined/image"]
     assert (picture.encoding, picture.width, picture.height) == ("rgb8", 48 * 3, 32 * 3)
     # 4 s at 8 Hz are 32 frames, a film strip of 12 of them side by side.

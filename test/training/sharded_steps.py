@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
+from sana_wm_ros.training.processes import leave
 from sana_wm_ros.training.sharding import shard, whole_weights
 from sana_wm_ros.world_model.camera import CameraTrack
 from sana_wm_ros.world_model.config import TransformerConfig
@@ -63,4 +64,8 @@ if __name__ == "__main__":
         alone = new_transformer()
         steps(alone, slice(None))
         torch.save({"sharded": weights, "alone": alone.state_dict(), "local": local}, sys.argv[1])
-    dist.destroy_process_group()
+    del (
+        transformer,
+        state,
+    )  # what holds the group would outlive it, and end the process with an abort now and then
+    leave()

@@ -48,7 +48,7 @@ def torchrun(script: str, *words: Path) -> None:
         timeout=300,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[:4000]  # the first words are the scripts', the last torchrun's
 
 
 def test_two_gloo_processes_end_with_the_weights_of_one(drives: Path, tmp_path: Path) -> None:

@@ -22,4 +22,5 @@ if __name__ == "__main__":
         training, Schedule(steps=4, warmup_steps=2), autoencoder, drives, out, processes=processes
     )
     run.run()
+    del run  # what holds the group would outlive it, and end the process with an abort now and then
     leave()
