@@ -31,7 +31,9 @@ def denoiser_flops(config: TransformerConfig) -> float:
 
     Counted on the CPU with batched products for attention, once the window is full; keyframe memory left out.
     """
-    transformer = SanaTransformer(dataclasses.replace(config, keyframes=0, softmax_bf16=False))
+    transformer = SanaTransformer(
+        dataclasses.replace(config, keyframes=0, keyframe_guide=False, softmax_bf16=False)
+    )
     seen = config.window_frames + config.sink_frames
     frames = seen + IMAGINE_FRAMES
     track = CameraTrack(
