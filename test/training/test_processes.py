@@ -6,35 +6,20 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny_training
 import torch
 
 from sana_wm_ros.training.latents import load_drives
 from sana_wm_ros.training.processes import Processes, join
 from sana_wm_ros.training.schedule import Schedule
-from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
+from sana_wm_ros.training.world_model_trainer import WorldModelTrainer
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
-from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.heads import HeadsConfig
 
-TINY = WorldModelTraining(
-    model=TransformerConfig(
-        width=16,
-        depth=2,
-        heads=2,
-        head_width=8,
-        latent_channels=4,
-        softmax_every=2,
-        window_frames=4,
-        timestep_width=16,
-    ),
-    heads=HeadsConfig(hidden=16, token_width=4, place_width=4),
-    curriculum=((0.0, 8),),
-    frames_per_step=32,
-    save_every_s=1e9,
-)
+TINY = replace(tiny_training.TINY, frames_per_step=32, save_every_s=1e9)
 
 
 def torchrun(script: str, *words: Path) -> None:

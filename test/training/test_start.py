@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_training import TINY
 from torch import nn
 
 from sana_wm_ros.training.export import keep_autoencoder, model_of_run, start_of
@@ -16,24 +17,6 @@ from sana_wm_ros.training.schedule import Schedule
 from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining, begin_with
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 from sana_wm_ros.world_model.checkpoint import save_model
-from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.heads import HeadsConfig
-
-TINY = WorldModelTraining(
-    model=TransformerConfig(
-        width=16,
-        depth=2,
-        heads=2,
-        head_width=8,
-        latent_channels=4,
-        softmax_every=2,
-        window_frames=4,
-        timestep_width=16,
-    ),
-    heads=HeadsConfig(hidden=16, token_width=4, place_width=4),
-    curriculum=((0.0, 8),),
-    frames_per_step=16,
-)
 
 
 @pytest.fixture(scope="module")

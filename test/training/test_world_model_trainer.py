@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny_training
 import torch
 
 from sana_wm_ros.training.clips import ClipSampler
@@ -14,23 +15,11 @@ from sana_wm_ros.training.latents import LatentDrive, load_drives
 from sana_wm_ros.training.muon import orthogonalised, split_parameters
 from sana_wm_ros.training.objective import camera_track, draw_chunks, draw_sigma
 from sana_wm_ros.training.schedule import Schedule
-from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
+from sana_wm_ros.training.world_model_trainer import WorldModelTrainer
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
-from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.heads import HeadsConfig
 
-TINY = WorldModelTraining(
-    model=TransformerConfig(
-        width=16,
-        depth=2,
-        heads=2,
-        head_width=8,
-        latent_channels=4,
-        softmax_every=2,
-        window_frames=4,
-        timestep_width=16,
-    ),
-    heads=HeadsConfig(hidden=16, token_width=4, place_width=4),
+TINY = replace(
+    tiny_training.TINY,
     curriculum=((0.0, 8), (0.5, 12)),
     frames_per_step=24,
     log_every_s=0.0,
