@@ -31,6 +31,11 @@ DIFFUSERS = 'diffusers==0.42.1; python_version >= "3.11"'
 
 ONNX = ("onnx", "onnxruntime", "onnxscript")
 
+# ATE and RPE; the weights of Ghildyal and Liu's shift-tolerant LPIPS. `sana_wm evaluate` does without and says so.
+EVALUATION = ('evo; python_version >= "3.11"', "stlpips-pytorch")
+RAY = 'ray; python_version < "3.14"'
+TRANSFORMERS = "transformers>=4.51"
+
 
 def data_files() -> list[tuple[str, list[str]]]:
     """The ament index marker, package.xml and every file under the shared folders, by target folder."""
@@ -82,17 +87,17 @@ setup(
     extras_require={
         "ros": [f"{wheel}; platform_machine == 'x86_64'" for wheel in ROS_WHEELS],
         "sim": ["mujoco"],
-        # ATE and RPE; LPIPS. `sana_wm evaluate` does without them and says so.
-        "eval": ['evo; python_version >= "3.11"', "torchmetrics", "torchvision"],
-        "ray": ["ray"],
+        "eval": [*EVALUATION, "torchmetrics", "torchvision"],
+        "ray": [RAY],
         # The published SANA-WM weights: their video autoencoder and, where no embedding file is given, Gemma.
-        "sana_wm": [DIFFUSERS, "transformers>=4.51"],
+        "sana_wm": [DIFFUSERS, TRANSFORMERS],
         # Models as ONNX programs, and a runtime that they are checked with.
         "export": list(ONNX),
         "dev": [
             "catkin_pkg",
             "codespell",
             DIFFUSERS,
+            *EVALUATION,
             "hypothesis",
             "mypy",
             *ONNX,
@@ -100,7 +105,9 @@ setup(
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
+            RAY,
             "ruff",
+            TRANSFORMERS,
             "types-PyYAML",
             "wheel",
         ],
