@@ -2,7 +2,7 @@
 # make sim     drive the planner in a simulated building, closed loop: a video and a report in demo_out
 # make test    every test            (make test ARGS="test/planning -k clearance")
 # make check   formats, types, spelling, package rules
-# make figures write docs/performance.md from benchmarks/results
+# make figures write docs/performance.md from benchmarks/results, and docs/parameters.md from the node
 # make clean   remove what these targets made
 # make lock    resolve the dependencies anew (needs uv)
 #
@@ -43,6 +43,7 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/codespell
 	$(BIN)/python scripts/performance_page.py --check
+	$(BIN)/python scripts/parameters_page.py --check
 	$(BIN)/python -m pytest -q test/package
 
 format: venv
@@ -51,6 +52,7 @@ format: venv
 
 figures: venv
 	@$(BIN)/python scripts/performance_page.py
+	@$(BIN)/python scripts/parameters_page.py
 
 clean:
 	rm -rf $(VENV) demo_out build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

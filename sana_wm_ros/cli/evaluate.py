@@ -48,7 +48,7 @@ def evaluate(
         list[str] | None, typer.Option(help="A parameter of the planner, NAME:=VALUE; repeatable.")
     ] = None,
     lpips_weights: Annotated[
-        Path | None, typer.Option(help="AlexNet's weights (torchvision's file) for LPIPS.")
+        Path | None, typer.Option(help="AlexNet's weights (torchvision's file): LPIPS instead of ST-LPIPS.")
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads per recording; 0 shares the cores.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

@@ -9,6 +9,7 @@ import numpy as np
 from sana_wm_ros.evaluation.calibration import auroc, calibration_error, rank_correlation
 from sana_wm_ros.evaluation.foretelling import BASELINES, MODEL, OTHER, STILL, Foretelling
 from sana_wm_ros.evaluation.imagination_check import ImaginationCheck
+from sana_wm_ros.evaluation.lpips import Lpips
 from sana_wm_ros.evaluation.measure import Better, Measure, mean_of
 from sana_wm_ros.evaluation.metrics import Floats, Pictures, ssim
 
@@ -19,9 +20,7 @@ _HIGHEST_DB = 100.0
 PictureMetric = Callable[[Pictures, Pictures], Floats]
 
 
-def imagination_measures(
-    check: ImaginationCheck, lpips: PictureMetric | None
-) -> tuple[list[Measure], list[str]]:
+def imagination_measures(check: ImaginationCheck, lpips: Lpips | None) -> tuple[list[Measure], list[str]]:
     """All figures of the imagined pictures and latents, and what could not be measured and why."""
     skipped = []
     ones = check.foretellings
@@ -30,10 +29,11 @@ def imagination_measures(
         found += _pictures(ones, "SSIM", "higher", ssim)
     if lpips is None:
         skipped.append(
-            "LPIPS: no weights were given (--lpips-weights alexnet-owt-7be5be79.pth); none are downloaded"
+            "LPIPS: pip install stlpips-pytorch, which brings its weights, or give AlexNet's (--lpips-weights); "
+            "none are downloaded"
         )
     else:
-        found += _pictures(ones, "LPIPS", "lower", lpips)
+        found += _pictures(ones, lpips.name, "lower", lpips)
     if any(one.latent_error for one in ones):
         found += _over_leads(
             ones, "latent error", "σ", "lower", lambda one, who: one.latent_error.get(who, np.empty(0))

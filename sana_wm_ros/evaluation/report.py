@@ -39,7 +39,7 @@ _MOST_STATUSES = 20
 TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "Imagination": (
         "imagination",
-        ("PSNR", "SSIM", "LPIPS", "latent error", "controllability", "own motion wins"),
+        ("PSNR", "SSIM", "LPIPS", "ST-LPIPS", "latent error", "controllability", "own motion wins"),
     ),
     "Plans": ("plan", ("ADE", "FDE", "miss rate", "heading error")),
 }

@@ -24,7 +24,7 @@ from sana_wm_ros.evaluation.imagination_measures import (
     contact_on_the_drive,
     imagination_measures,
 )
-from sana_wm_ros.evaluation.lpips import Lpips
+from sana_wm_ros.evaluation.lpips import Lpips, alexnet_lpips, shift_tolerant_lpips
 from sana_wm_ros.evaluation.measure import Measure
 from sana_wm_ros.evaluation.plan_measures import (
     ScoredCycle,
@@ -92,7 +92,7 @@ def evaluate_bag(
         torch.set_num_threads(options.threads)
     progress("loading the model", 0.0)
     model = loaded_model(options.model, options.device)
-    lpips = Lpips(Path(options.lpips_weights)) if options.lpips_weights else None
+    lpips = alexnet_lpips(Path(options.lpips_weights)) if options.lpips_weights else shift_tolerant_lpips()
     with open_bag(bag_path, tolerant=True) as bag:
         facts = facts_of(bag, dict(options.topics), complete=False)
         if not {"image", "odom"} & set(facts.topics):
@@ -224,7 +224,7 @@ def _measures(
     scored: list[ScoredCycle],
     contact: list[Measure],
     options: EvaluateOptions,
-    lpips: Any,
+    lpips: Lpips | None,
     eye: tuple[float, int] | None,
     skipped: list[str],
 ) -> list[Measure]:
