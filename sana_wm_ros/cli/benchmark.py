@@ -313,79 +313,6 @@ def planner(
     show(console, f"a plan of {candidates} candidates to 60 s, without a model", rows, path)
 
 
-@benchmark.command("navigation")
-def navigation(
-    model: Annotated[Path, typer.Option(help="Model folder.")] = Path("models/nano"),
-    trials: Annotated[int, typer.Option(min=1, help="Trials, each in a building of its own.")] = 40,
-    first_seed: Annotated[
-        int, typer.Option(help="Seed of the first building; from 1000000 on: test.")
-    ] = 900_000,
-    family: Annotated[str, typer.Option(help="Family of buildings.")] = "lab",
-    only: Annotated[str, typer.Option(help="Groups, separated by ';'; all without ablations if empty.")] = "",
-    ablations: Annotated[
-        bool, typer.Option("--ablations", help="Also the planner without its parts.")
-    ] = False,
-    candidates: Annotated[int, typer.Option(min=2, help="Candidates of a plan.")] = 16,
-    limit_s: Annotated[float, typer.Option(min=5.0, help="Simulated seconds to reach the goal.")] = 120.0,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder for paths and the worst drive's film.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="Name of the result; navigation_MODEL if empty.")] = "",
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the model.")] = 1,
-    out: OutOption = Path("benchmarks/results"),
-) -> None:
-    """Drive to goals out of sight in unseen buildings, in simulated time: planner, rivals, oracle, ablations.
-
-    Planning takes half a simulated second whatever the machine does, so a busy machine may run this.
-    """
-    import torch
-    from rich.console import Console
-
-    from sana_wm_ros.simulation.trial_benchmark import TrialBenchmark
-    from sana_wm_ros.simulation.trial_groups import Budget, known_names
-    from sana_wm_ros.simulation.trials import TrialConfig
-    from sana_wm_ros.world_model.checkpoint import load_model
-
-    console = Console()
-    torch.set_num_threads(threads)
-    everything = known_names(model.name)
-    names = [entry.strip() for entry in only.split(";") if entry.strip()] or (
-        everything if ablations else [entry for entry in everything if "," not in entry]
-    )
-    needs_model = any(entry.split(",")[0] in (model.name, "avoider") for entry in names)
-    bench = TrialBenchmark(
-        names,
-        load_model(model) if needs_model else None,
-        model.name,
-        TrialConfig(family=family, limit_s=limit_s),
-        Budget(candidates=candidates),
-        pictures=pictures,
-    )
-    spoken = {
-        "model": str(model), "trials": trials, "first_seed": first_seed, "family": family, "groups": names,
-        "candidates": candidates, "limit_s": limit_s, "threads": threads,
-    }  # fmt: skip
-    path = out
-    with progress_bar(console) as progress:
-        task = progress.add_task("", total=trials * len(names))
-        for done in bench.run(first_seed, trials):
-            progress.update(task, completed=done.count, description=done.text)
-            if done.trial_over:  # so that a run that is cut short leaves what it has
-                path = keep(
-                    name or f"navigation_{model.name}",
-                    results=bench.results(),
-                    settings=spoken,
-                    load=os.getloadavg()[0],
-                    out=out,
-                )
-    rows = {
-        group: f"{found['success']:.2f} success [{found['success_low']:.2f}, {found['success_high']:.2f}], "
-        f"SPL {found['spl']:.2f}, {found['contacts_per_100_m']:.1f} contacts per 100 m"
-        for group, found in bench.results()["groups"].items()
-    }
-    show(console, f"{trials} trials from seed {first_seed}", rows, path)
-
-
 def refuse_load(*, force: bool) -> float:
     """The load average per usable core; raises ``MachineBusy`` where a measurement would be spoilt."""
     from sana_wm_ros.evaluation.hardware import usable_cores
@@ -432,7 +359,9 @@ def progress_bar(console: Console) -> Any:
 
 # Verbs with files of their own; they use what stands above.
 from sana_wm_ros.cli.benchmark_model import model_quality  # noqa: E402
+from sana_wm_ros.cli.benchmark_navigation import navigation  # noqa: E402
 from sana_wm_ros.cli.benchmark_training import training_memory  # noqa: E402
 
 benchmark.command("model")(model_quality)
+benchmark.command("navigation")(navigation)
 benchmark.command("training")(training_memory)

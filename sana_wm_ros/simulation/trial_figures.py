@@ -67,6 +67,13 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def beside(rows: Sequence[Mapping[str, Any]], whole: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The whole planner's figures on the trials of an ablation, as those are often fewer."""
+    seeds = {one["seed"] for one in rows}
+    found = summary([one for one in whole if one["seed"] in seeds])
+    return {name: found[name] for name in ("trials", "success", "spl", "contacts_per_100_m") if name in found}
+
+
 def wilson(won: int, of: int, z: float = 1.96) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson, 1927)."""
     if of == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from sana_wm_ros.planning.optimizer import HalvingSettings
@@ -27,17 +27,25 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Of one plan, the same on every machine: candidates, and the horizons to which they are halved."""
+    """Of one plan, the same on every machine: what two idle cores imagine with nano in less than a second.
 
-    candidates: int = 16
-    rounds_s: tuple[float, ...] = (8.0, 16.0, 32.0, 60.0)
+    rounds_s: horizons to which candidates are halved; refined: candidates of the one generation of refinement.
+    Commands go on for ``commands_s``, whatever is imagined.
+    """
+
+    candidates: int = 12
+    rounds_s: tuple[float, ...] = (4.0, 8.0)
+    refined: int = 4
+    commands_s: float = 30.0
 
     @property
     def settings(self) -> PlannerSettings:
         """Of the planner; pieces are long, as nobody looks at the clock in between."""
+        frames = round(max(self.commands_s, self.rounds_s[-1]) / 0.5)
         return PlannerSettings(
-            proposals=ProposalSettings(count=self.candidates, frames=round(self.rounds_s[-1] / 0.5)),
+            proposals=ProposalSettings(count=self.candidates, frames=frames),
             halving=HalvingSettings(rounds_s=self.rounds_s, piece_frames=40),
+            refinement=RefinementSettings(count=self.refined),
         )
 
 
@@ -50,21 +58,29 @@ class Variant:
     warm_start: bool = True
 
 
-def _short(settings: PlannerSettings) -> PlannerSettings:
-    return replace(
-        settings,
-        proposals=replace(settings.proposals, frames=16),
-        halving=replace(settings.halving, rounds_s=(8.0,)),
-    )
+def _until(*rounds_s: float) -> Callable[[PlannerSettings], PlannerSettings]:
+    def change(settings: PlannerSettings) -> PlannerSettings:
+        frames = max(settings.proposals.frames, round(rounds_s[-1] / 0.5))
+        return replace(
+            settings,
+            proposals=replace(settings.proposals, frames=frames),
+            halving=replace(settings.halving, rounds_s=rounds_s),
+        )
 
+    return change
+
+
+_WITHOUT_MODEL = ("oracle", "straight", "mppi")
 
 ABLATIONS: dict[str, Variant] = {
     "no halving": Variant(change=lambda s: replace(s, halving=replace(s.halving, keep_fraction=1.0))),
     "no refinement": Variant(change=lambda s: replace(s, refinement=RefinementSettings(generations=0))),
     "no warm start": Variant(warm_start=False),
-    "horizon 8 s": Variant(change=_short),
+    "horizon 4 s": Variant(change=_until(4.0)),
+    "horizon 60 s": Variant(change=_until(4.0, 8.0, 16.0, 32.0, 60.0)),
     "no trust discount": Variant(change=lambda s: replace(s, discount_beyond_trust=False)),
-    "memory of 5 s": Variant(memory_s=5.0),
+    "memory of 5 s": Variant(change=lambda s: replace(s, trail_is_free=False), memory_s=5.0),
+    "trail not remembered": Variant(change=lambda s: replace(s, trail_is_free=False)),
     "no free space": Variant(
         change=lambda s: replace(s, proposals=replace(s.proposals, ways=0.0, openings=0.0))
     ),
@@ -82,7 +98,7 @@ def groups(names: list[str], model: WorldModel | None, model_name: str, budget: 
         if name not in known:
             raise ValueError(f"there is no group '{name}'; choose from: {', '.join(known)}")
         base, _, ablation = name.partition(", ")
-        if base in (model_name, "avoider") and model is None:
+        if needs_model([name]) and model is None:
             raise ValueError(f"group '{name}' needs a model")
         variant = ABLATIONS[ablation] if ablation else Variant()
         if base == "oracle":
@@ -95,13 +111,18 @@ def groups(names: list[str], model: WorldModel | None, model_name: str, budget: 
             enter = _avoider(model)
         else:
             enter = _straight if base == "straight" else _mppi
-        found.append(Group(name=name, enter=enter, pictures=base in (model_name, "avoider")))
+        found.append(Group(name=name, enter=enter, pictures=needs_model([name])))
     return found
+
+
+def needs_model(names: Iterable[str]) -> bool:
+    """Whether one of these groups looks through a world model that was learnt."""
+    return any(name.partition(", ")[0] not in _WITHOUT_MODEL for name in names)
 
 
 def known_names(model_name: str) -> list[str]:
     """Every group there is."""
-    plain = ["oracle", model_name, "straight", "avoider", "mppi"]
+    plain = ["oracle", "straight", "mppi", "avoider", model_name]
     return plain + [f"{base}, {part}" for base in ("oracle", model_name) for part in ABLATIONS]
 
 

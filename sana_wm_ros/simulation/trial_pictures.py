@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sana_wm_ros.simulation.drive import DriveConfig, draw_scene, open_simulator
 from sana_wm_ros.simulation.floor_plan import FloorPlan
-from sana_wm_ros.simulation.trials import TICK_S, Ending, Trial
+from sana_wm_ros.simulation.trial_store import POINTS_PER_S, Run
+from sana_wm_ros.simulation.trials import Trial
 
 matplotlib.use("Agg")
 
@@ -25,53 +26,60 @@ from matplotlib.transforms import Affine2D
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 
 
-def draw_paths(trial: Trial, endings: Mapping[str, Ending], path: Path) -> None:
+def draw_paths(trial: Trial, runs: Mapping[str, Run], path: Path) -> None:
     """The tour, the shortest way and every group's path on the floor plan, as a PNG."""
-    figure, axes = plt.subplots(figsize=(7.5, 6.0), dpi=110)
+    bounds = trial.scene.plan.bounds
+    height = 4.6
+    figure, axes = plt.subplots(figsize=(height * bounds.width / bounds.depth + 2.6, height), dpi=130)
     _draw_plan(axes, trial.scene.plan)
-    axes.plot(*trial.tour_T3[:, :2].T, color="0.75", linewidth=1.0, label="tour")
+    axes.plot(*trial.tour_T3[:, :2].T, color="0.75", linewidth=1.0, label=f"tour, {trial.tour_s:.0f} s")
     axes.plot(*trial.way_M2.T, color="black", linewidth=1.0, linestyle=":", label="shortest way")
-    for colour, (name, ending) in zip(_COLOURS * 4, endings.items(), strict=False):
-        mark = "reached" if ending.success else ending.reason
-        label = f"{name}: {mark}, {ending.time_s:.0f} s"
-        axes.plot(*ending.path_T3[:, :2].T, color=colour, linewidth=1.8, label=label)
-        axes.plot(*ending.path_T3[-1, :2], "o", color=colour, markersize=5)
-    axes.plot(*trial.tour_T3[-1, :2], "s", color="black", markersize=6)
+    for colour, (name, run) in zip(_COLOURS * 4, runs.items(), strict=False):
+        label = f"{name}: {run.row['reason']}, {run.row['time_s']:.0f} s"
+        axes.plot(*run.path_P3[:, :2].T, color=colour, linewidth=1.6, label=label)
+        axes.plot(*run.path_P3[-1, :2], "o", color=colour, markersize=5)
+    axes.plot(*trial.tour_T3[-1, :2], "s", color="black", markersize=6, label="start")
     axes.add_patch(Circle(tuple(trial.goal_2), trial.config.success_m, fill=False, color="black"))
-    axes.plot(*trial.goal_2, "*", color="black", markersize=10)
+    axes.plot(*trial.goal_2, "*", color="black", markersize=9, linestyle="none", label="goal")
     seen = "seen on the tour" if trial.seen else "not seen on the tour"
-    axes.set_title(f"building {trial.seed}: goal behind {trial.doors} doorways, {seen}", fontsize=10)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
-    figure.tight_layout()
-    figure.savefig(path, bbox_inches="tight")
+    doors = "a doorway" if trial.doors == 1 else f"{trial.doors} doorways"
+    axes.set_title(f"building {trial.seed}: goal behind {doors}, {seen}", fontsize=9)
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False)
+    figure.savefig(path, bbox_inches="tight", bbox_extra_artists=[legend], pad_inches=0.08)
     plt.close(figure)
 
 
-def film(trial: Trial, ending: Ending, path: Path, *, every: int = 4, speed: float = 2.0) -> None:
+def film(trial: Trial, name: str, run: Run, path: Path, *, speed: float = 4.0) -> None:
     """The drive from above beside what the camera saw, as an MP4."""
     config = DriveConfig(family=trial.config.family, robot=trial.config.robot)
     background, to_pixel = _background(trial)
     height, width = background.shape[:2]
     view = (int(1.5 * height * 0.6), int(height * 0.6))
     size = (width + view[0], height)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), speed / (TICK_S * every), size)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), speed * POINTS_PER_S, size)
     if not writer.isOpened():
         raise OSError(f"{path}: OpenCV cannot write a film here")
     with open_simulator(draw_scene(trial.seed, config), config) as simulator:
-        points = [to_pixel(pose[:2]) for pose in ending.path_T3]
-        for tick in range(0, len(points), every):
+        points = [to_pixel(pose_3[:2]) for pose_3 in run.path_P3]
+        for at, pose_3 in enumerate(run.path_P3):
             picture = np.full((height, size[0], 3), 255, np.uint8)
             picture[:, :width] = background
-            line = np.array(points[: tick + 1], np.int32).reshape(-1, 1, 2)
+            line = np.array(points[: at + 1], np.int32).reshape(-1, 1, 2)
             cv2.polylines(picture, [line], False, (178, 114, 0), 2, cv2.LINE_AA)
-            cv2.circle(picture, points[tick], 6, (0, 94, 213), -1, cv2.LINE_AA)
-            simulator.place(ending.path_T3[tick])
-            seen = cv2.resize(simulator.look()[..., ::-1], view, interpolation=cv2.INTER_NEAREST)
+            cv2.circle(picture, points[at], 6, (0, 94, 213), -1, cv2.LINE_AA)
+            simulator.place(pose_3)
+            seen = cv2.resize(simulator.look()[..., ::-1], view, interpolation=cv2.INTER_LINEAR)
             picture[: view[1], width:] = seen
-            text = f"{tick * TICK_S:5.1f} s  {ending.reason}"
-            cv2.putText(picture, text, (width + 8, view[1] + 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1)
+            lines = (f"{name}, building {trial.seed}", f"{at / POINTS_PER_S:.1f} s of {run.row['time_s']:.0f} s",
+                     f"the end: {run.row['reason']}")  # fmt: skip
+            for i, text in enumerate(lines):
+                _write(picture, text, (width + 12, view[1] + 30 + 26 * i))
             writer.write(picture)
     writer.release()
+
+
+def _write(picture: NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_DUPLEX, 0.55, (40, 40, 40), 1, cv2.LINE_AA)
 
 
 def _draw_plan(axes: Axes, plan: FloorPlan) -> None:
