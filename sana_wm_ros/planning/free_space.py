@@ -27,8 +27,8 @@ class FreeSpaceSettings:
     """cell_m, half_width_m: of the grid around the robot; reach_m: clearance is believed so far out;
     forget_s: evidence fades to 1/e in so long; scans: at most so many imagined scans are taken in per plan.
 
-    Prices are per metre of way, relative to 1 for what is known to be free: unknown, blocked, and near_price
-    on top beside blocked cells, down to nothing at comfort_m from them.
+    Prices are per metre of way, relative to 1 where the robot has been: imagined to be free, unknown, blocked,
+    and near_price on top beside blocked cells, down to nothing at comfort_m from them.
     """
 
     cell_m: float = 0.15
@@ -36,6 +36,7 @@ class FreeSpaceSettings:
     reach_m: float = 4.0
     forget_s: float = 60.0
     scans: int = 60
+    imagined_price: float = 1.5
     unknown_price: float = 3.0
     blocked_price: float = 40.0
     near_price: float = 3.0
@@ -56,6 +57,7 @@ class FreeSpace:
         self._size = 2 * int(np.ceil(self.settings.half_width_m / self.settings.cell_m)) + 1
         self._free_CC: Evidence = np.zeros((self._size, self._size), dtype=np.float32)
         self._blocked_CC: Evidence = np.zeros_like(self._free_CC)
+        self._trodden_CC = np.zeros(self._free_CC.shape, dtype=bool)
         self._corner: Index | None = None  # of cell (0, 0), in cells from odom's origin
         self._time_s = -np.inf
         self._graph = _Graph(self._size)
@@ -70,7 +72,7 @@ class FreeSpace:
     def clear(self) -> None:
         """Forget everything."""
         self._from_start = None
-        self._free_CC[:], self._blocked_CC[:] = 0.0, 0.0
+        self._free_CC[:], self._blocked_CC[:], self._trodden_CC[:] = 0.0, 0.0, False
         self._corner, self._time_s = None, -np.inf
 
     def follow(self, xy_2: FloatArray, time_s: float) -> None:
@@ -147,8 +149,19 @@ class FreeSpace:
         reach = max(1, round(self._radius_m / cell))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
         trodden = cv2.dilate(mask, disc).astype(bool)
+        self._trodden_CC = trodden
         self._free_CC[trodden] = 5.0
         self._blocked_CC[trodden] = 0.0
+
+    def add_bumps(self, points_B2: FloatArray) -> None:
+        """Where something stopped the robot: blocked, whatever was imagined."""
+        if self._corner is None or len(points_B2) == 0:
+            return
+        self._from_start = None
+        cells = np.floor(points_B2 / self.settings.cell_m).astype(np.int64) - self._corner
+        cells = cells[((cells >= 0) & (cells < self._size)).all(axis=1)]
+        self._free_CC[cells[:, 0], cells[:, 1]] = 0.0
+        self._blocked_CC[cells[:, 0], cells[:, 1]] = 5.0
 
     def masks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Cells that are known to be free, and cells that seem blocked. Seen free once outweighs an arc."""
@@ -226,7 +239,7 @@ class FreeSpace:
         options = self.settings
         free, blocked = self.masks()
         room = cv2.distanceTransform((~blocked).astype(np.uint8), cv2.DIST_L2, 5) * options.cell_m
-        price = np.where(free, 1.0, options.unknown_price)
+        price = np.where(free, np.where(self._trodden_CC, 1.0, options.imagined_price), options.unknown_price)
         price += options.near_price * np.maximum(0.0, 1.0 - (room - self._radius_m) / options.comfort_m)
         price[room < self._radius_m] = options.blocked_price
         if generator is not None:

@@ -5,25 +5,33 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from torch import Tensor
 
+from sana_wm_ros.geometry import se2
 from sana_wm_ros.planning.critics.contact import ContactModel
 from sana_wm_ros.planning.free_space import FreeSpace, FreeSpaceSettings
-from sana_wm_ros.planning.types import FloatArray, Futures, Goal, RobotState
+from sana_wm_ros.planning.tracking import references
+from sana_wm_ros.planning.types import FloatArray, Futures, Goal, Plan, RobotState
 
 _TRAIL_APART_M = 0.1
 _TRAIL_POINTS = 3000
+_TRODDEN_RADII = 0.6
 _PLACES = 400
 _JUMP_M, _FASTEST_MPS = 1.0, 5.0
+_BUMP_S, _BUMP_MPS, _BUMP_KEPT_S = 0.5, 0.1, 60.0
 _PLACE_APART = (0.3, 0.5)  # metres and radians from the last one that was kept
 
 
 class Memory:
     """Of one robot, in one ``odom`` frame."""
 
-    def __init__(self, radius_m: float, settings: FreeSpaceSettings | None = None) -> None:
+    def __init__(
+        self, radius_m: float, settings: FreeSpaceSettings | None = None, *, trail_is_free: bool = True
+    ) -> None:
         self.free_space = FreeSpace(radius_m, settings)
-        self._contact = ContactModel()
+        self._radius_m, self._contact, self._trail_is_free = radius_m, ContactModel(), trail_is_free
         self.clear()
 
     def clear(self) -> None:
@@ -33,11 +41,24 @@ class Memory:
         self._places: list[Tensor] = []
         self._place_pose_3: FloatArray | None = None
         self._last: RobotState | None = None
+        self._bumps: list[tuple[float, FloatArray]] = []
+
+    @property
+    def bumps_B2(self) -> FloatArray:
+        """Points (B, 2) on things that stopped the robot in the last minute, whatever was imagined there."""
+        return np.array([point for _, point in self._bumps]) if self._bumps else np.zeros((0, 2))
 
     @property
     def trail_P3(self) -> FloatArray:
         """Poses (P, 3) where the robot has been, the oldest first, a tenth of a metre apart."""
         return np.array(self._trail) if self._trail else np.zeros((0, 3))
+
+    def trodden(self, poses_NF3: FloatArray) -> NDArray[np.bool_]:
+        """Which poses (N, F) lie on the trail, to about half a robot's radius."""
+        if not (self._trail and self._trail_is_free):
+            return np.zeros(poses_NF3.shape[:2], dtype=np.bool_)
+        away_NF, _ = KDTree(self.trail_P3[:, :2]).query(poses_NF3[..., :2])
+        return np.asarray(away_NF <= _TRODDEN_RADII * self._radius_m)
 
     @property
     def visited_ME(self) -> Tensor | None:
@@ -52,6 +73,23 @@ class Memory:
                 self._trail.append(np.array(pose_3))
         del self._trail[:-_TRAIL_POINTS]
 
+    def tried(self, start: RobotState, plan: Plan) -> None:
+        """The robot followed ``plan`` until now. Where it stands though it was to move, something stops it."""
+        elapsed_s = start.time_s - plan.start.time_s
+        if not _BUMP_S <= elapsed_s <= plan.times_F[-1]:
+            return
+        wanted_3 = (
+            se2.log(se2.between(*references(plan, np.array([elapsed_s - _BUMP_S, elapsed_s])))) / _BUMP_S
+        )
+        wanted_mps, moves_mps = np.hypot(*wanted_3[:2]), np.hypot(*start.twist_3[:2])
+        behind_m = np.hypot(*(references(plan, np.array([elapsed_s]))[0, :2] - start.pose_3[:2]))
+        if wanted_mps < _BUMP_MPS or moves_mps > 0.3 * wanted_mps or behind_m < 0.3 * _BUMP_S * wanted_mps:
+            return
+        heading = start.pose_3[2] + np.arctan2(wanted_3[1], wanted_3[0])
+        point_2 = start.pose_3[:2] + self._radius_m * np.array([np.cos(heading), np.sin(heading)])
+        self._bumps = [(time_s, at) for time_s, at in self._bumps if np.hypot(*(at - point_2)) > 0.1]
+        self._bumps.append((start.time_s, point_2))
+
     def arrive(self, start: RobotState) -> None:
         """A plan begins here. A clock that went back, or a pose too far to have driven there, clears it all."""
         if self._last is not None:
@@ -62,7 +100,10 @@ class Memory:
         self._last = start
         self.been(start.pose_3[None])
         self.free_space.follow(start.pose_3[:2], start.time_s)
-        self.free_space.add_trail(self.trail_P3[:, :2])
+        if self._trail_is_free:
+            self.free_space.add_trail(self.trail_P3[:, :2])
+        self._bumps = [(time_s, at) for time_s, at in self._bumps if start.time_s - time_s < _BUMP_KEPT_S]
+        self.free_space.add_bumps(self.bumps_B2)
 
     def imagined(self, futures: Futures) -> None:
         """Take in what was imagined for all candidates: its clearance, and the place of standing here."""

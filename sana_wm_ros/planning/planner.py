@@ -49,7 +49,7 @@ class PlannerSettings:
     """validity_s: how long after its start a plan may be followed. draws: of noise for each finalist, where
     the model's imagination differs by it. steps: denoising steps per chunk (None: the preset's).
     discount_beyond_trust: what lies beyond the trust horizon counts less, and the robot drives slower where
-    that is short.
+    that is short. trail_is_free: where the robot has been, it may go again, whatever is imagined there.
     """
 
     proposals: ProposalSettings = field(default_factory=ProposalSettings)
@@ -59,6 +59,7 @@ class PlannerSettings:
     validator: ValidatorSettings = field(default_factory=ValidatorSettings)
     trust: TrustSettings = field(default_factory=TrustSettings)
     discount_beyond_trust: bool = True
+    trail_is_free: bool = True
     validity_s: float = 3.0
     draws: int = 1
     steps: int | None = None
@@ -86,7 +87,9 @@ class Planner:
     ) -> None:
         self.robot, self.critics = robot, critics
         self.settings = settings or PlannerSettings()
-        self.memory = Memory(robot.radius_m, self.settings.free_space)
+        self.memory = Memory(
+            robot.radius_m, self.settings.free_space, trail_is_free=self.settings.trail_is_free
+        )
         self.trust = TrustHorizon(self.settings.trust)
         self._T_base_camera_44 = np.asarray(T_base_camera_44, dtype=np.float64)
         self._clock = clock
@@ -118,6 +121,8 @@ class Planner:
         refusal = _unusable(context, start, goal)
         if refusal:
             return watch.result(deadline_s, plan=None, reason=refusal)
+        if previous is not None:
+            self.memory.tried(start, previous)
         cycle = _Cycle(self, context, start, goal, watch.begin + deadline_s, generator, commit_s)
         previous = not_over(previous, start)
         ways, openings = self._leads(start, goal, previous, commit_s, generator)
@@ -273,14 +278,17 @@ class _Cycle:
 
     def futures(self, some: Candidates, rollout: Rollout) -> Futures:
         """Candidates with what was imagined for them."""
+        driven = some.first(rollout.collision_NF.shape[1])
         return Futures(
             start=self._start,
-            candidates=some.first(rollout.collision_NF.shape[1]),
+            candidates=driven,
             rollout=rollout,
             goal=self._goal,
             robot=self._planner.robot,
             proposed=some,
             visited_ME=self._visited_ME,
+            trodden_NF=self._planner.memory.trodden(driven.poses_NF3),
+            bumps_B2=self._planner.memory.bumps_B2,
             trust_s=self.trust_s,
         )
 

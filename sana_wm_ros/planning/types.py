@@ -135,8 +135,9 @@ class Futures:
 
     proposed: the same candidates to the end of their commands, most of which lies beyond the F frames while
     time is short (None: they end with the F frames). goal: None while exploring. visited_ME: place embeddings
-    of where the robot has been. trust_s: the trust horizon, beyond which imagination counts less. shared: what
-    one critic worked out and others ask for as well.
+    of where the robot has been. trodden_NF: which poses lie where its disc has been (None: nobody knows);
+    bumps_B2: where something stopped it lately. trust_s: the trust horizon, beyond which imagination counts
+    less. shared: what one critic worked out and others ask for as well.
     """
 
     start: RobotState
@@ -146,6 +147,8 @@ class Futures:
     robot: Robot
     proposed: Candidates | None = None
     visited_ME: Tensor | None = None
+    trodden_NF: NDArray[np.bool_] | None = None
+    bumps_B2: FloatArray | None = None
     trust_s: float | None = None
     shared: dict[object, Tensor] = field(default_factory=dict, init=False, compare=False)
 

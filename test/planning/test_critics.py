@@ -9,7 +9,7 @@ import torch
 
 from sana_wm_ros.planning.critics.clearance import Clearance
 from sana_wm_ros.planning.critics.collision import Collision
-from sana_wm_ros.planning.critics.contact import ContactModel, ahead_clearance
+from sana_wm_ros.planning.critics.contact import ContactModel, ahead_clearance, bumped
 from sana_wm_ros.planning.critics.control_effort import ControlEffort
 from sana_wm_ros.planning.critics.goal_image import GoalImage
 from sana_wm_ros.planning.critics.goal_pose import GoalPose
@@ -21,7 +21,7 @@ from sana_wm_ros.planning.critics.uncertainty import Uncertainty
 from sana_wm_ros.planning.types import Goal, PlaceGoal
 
 # Trusts imagination forever and believes the head as it is: no discount, no noise floor.
-PLAIN = ContactModel(floor=0.0, margin_m=0.1, trust_s=1e12)
+PLAIN = ContactModel(floor=0.0, certain=1.0, margin_m=0.1, trust_s=1e12)
 AHEAD = [[[0.4, 0.0, 0.0]] * 4]  # 0.2, 0.4, 0.6, 0.8 m along x
 GOAL = Goal(x_m=1.0, y_m=0.0)
 
@@ -84,18 +84,20 @@ def test_collision_is_capped(kit):
 
 
 def test_collision_ignores_a_young_heads_noise_and_rescales_the_rest(kit):
-    # floor 0.1: 0.1 -> 0; 0.55 -> 0.45 / 0.9 = 0.5
-    contact = ContactModel(floor=0.1, trust_s=1e12)
+    # floor 0.1, certain from 0.5 on: 0.1 -> 0; 0.3 -> 0.2 / 0.4 = 0.5; 0.6 -> 1
+    contact = ContactModel(floor=0.1, certain=0.5, trust_s=1e12)
     assert Collision(contact=contact, soon_s=1e12).score(kit.futures(AHEAD, collision=0.1)) == pytest.approx(
         [0.0]
     )
-    futures = kit.futures(AHEAD, collision=[0.1, 0.55, 0.1, 0.1])
+    futures = kit.futures(AHEAD, collision=[0.1, 0.3, 0.1, 0.1])
     assert Collision(contact=contact, soon_s=1e12).score(futures) == pytest.approx([0.5])
+    futures = kit.futures(AHEAD, collision=[0.1, 0.6, 0.1, 0.1])
+    assert Collision(contact=contact, soon_s=1e12, cap=1.0).score(futures) == pytest.approx([1.0])
 
 
 def test_collision_believes_later_frames_less(kit):
     # contact foretold 2 s ahead, trusted for 2 s: exp(-1)
-    contact = ContactModel(floor=0.0, trust_s=2.0)
+    contact = ContactModel(floor=0.0, certain=1.0, trust_s=2.0)
     futures = kit.futures(AHEAD, collision=[0.0, 0.0, 0.0, 1.0])
     assert Collision(contact=contact, soon_s=1e12).score(futures).numpy() == pytest.approx([np.exp(-1)])
 
@@ -231,15 +233,25 @@ def test_novelty_by_hand(kit):
 
 
 def test_beyond_the_trust_horizon_contact_counts_less_by_hand(kit):
-    # Contact for sure at 4 s, and from then on. exp(-4 / 20) = 0.819 without a horizon; with one of 2 s, and
-    # its half as the scale beyond, that times exp(-2 / 1) = 0.111.
-    collision = np.zeros((1, 8))
-    collision[0, 7] = 1.0
-    futures = kit.futures(np.tile([0.1, 0.0, 0.0], (1, 8, 1)), collision=collision)
-    assert Collision(soon_s=1e12).score(futures).tolist() == pytest.approx([np.exp(-0.2)])
-    assert Collision(soon_s=1e12).score(replace(futures, trust_s=2.0)).tolist() == pytest.approx(
-        [np.exp(-2.2)]
-    )
+    # Contact for sure at 6 s. exp(-6 / 20) without a horizon; with one of 4 s, and its half as the scale beyond,
+    # that times exp(-2 / 2). A horizon of 1 s counts as one of 3 s: that times exp(-3 / 1.5).
+    collision = np.zeros((1, 12))
+    collision[0, 11] = 1.0
+    futures = kit.futures(np.tile([0.1, 0.0, 0.0], (1, 12, 1)), collision=collision)
+    for trust_s, cost in ((None, np.exp(-0.3)), (4.0, np.exp(-1.3)), (1.0, np.exp(-2.3))):
+        found = Collision(soon_s=1e12).score(replace(futures, trust_s=trust_s))
+        assert found.tolist() == pytest.approx([cost])
+
+
+def test_where_something_stopped_the_robot_it_is_stopped_again_by_hand(kit):
+    # A robot of radius 0.2 stands at 0; a bump at 0.2. One goes on ahead: contact in every frame up to where its
+    # disc (and 3 cm) has left the bump behind, at x = 0.5. One goes left: 0.28, 0.45 m away. One backs up.
+    forward = [[0.2, 0.0, 0.0], [0.4, 0.0, 0.0], [0.4, 0.0, 0.0]]  # to x = 0.1, 0.3, 0.5
+    left = [[0.0, 0.4, 0.0]] * 3
+    back = [[-0.2, 0.0, 0.0], [-0.2, 0.0, 0.0], [0.2, 0.0, 0.0]]
+    futures = replace(kit.futures([forward, left, back]), bumps_B2=np.array([[0.2, 0.0]]))
+    assert bumped(futures).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert PLAIN.hazard(futures)[:, :2].tolist() == [[1, 1], [0, 0], [0, 0]]
 
 
 def test_a_late_first_contact_costs_less_than_an_early_one_by_hand(kit):

@@ -1,6 +1,7 @@
 """What the planner keeps: a trail in order, places once each, and nothing after a jump."""
 
 import numpy as np
+import pytest
 import torch
 
 from sana_wm_ros.planning.memory import Memory
@@ -45,3 +46,30 @@ def test_before_anything_was_imagined_there_is_nothing_to_propose():
     memory, random = Memory(0.2), np.random.default_rng(0)
     assert memory.ways(np.zeros(3), Goal(x_m=1.0, y_m=0.0), 3, random) == [] and memory.visited_ME is None
     assert memory.openings(np.zeros(3), None, 3) == []
+
+
+def stopped(kit, moves_mps, *, x, time_s=1.0):
+    """A robot that was to drive along x at 0.5 m/s since time 0, and is at x."""
+    plan = kit.plan_from([[0.5, 0.0, 0.0]] * 8, kit.state())
+    memory = Memory(0.2)
+    start = kit.state(x=x, time_s=time_s, v=moves_mps)
+    memory.tried(start, plan)
+    memory.arrive(start)
+    return memory
+
+
+def test_a_robot_that_stands_though_it_was_to_move_met_something_ahead(kit):
+    assert stopped(kit, 0.0, x=0.1).bumps_B2 == pytest.approx(np.array([[0.3, 0.0]]))
+    assert len(stopped(kit, 0.4, x=0.1).bumps_B2) == 0, "late, but moving"
+    assert len(stopped(kit, 0.0, x=0.5).bumps_B2) == 0, "where it was to be"
+    assert len(stopped(kit, 0.0, x=0.1, time_s=9.0).bumps_B2) == 0, "the plan is over"
+
+
+def test_bumps_are_blocked_for_a_minute(kit):
+    memory = stopped(kit, 0.0, x=0.1)
+    _, blocked = memory.free_space.masks()
+    assert blocked.sum() == 1
+    memory.arrive(kit.state(x=0.1, time_s=60.0))
+    assert len(memory.bumps_B2) == 1
+    memory.arrive(kit.state(x=0.1, time_s=62.0))
+    assert len(memory.bumps_B2) == 0
