@@ -32,13 +32,17 @@ def planar_motion(message: Odometry) -> tuple[float, FloatArray, FloatArray]:
     Raises ``ValueError`` for a quaternion that is no rotation. Values that are not finite pass: the
     buffer refuses and counts them.
     """
-    pose, twist = message.pose.pose, message.twist.twist
+    twist = message.twist.twist
+    twist_3 = np.array([twist.linear.x, twist.linear.y, twist.angular.z])
+    return seconds(message.header.stamp), planar_pose(message.pose.pose), twist_3
+
+
+def planar_pose(pose: Pose) -> FloatArray:
+    """(x, y, yaw) of a pose; raises ``ValueError`` for a quaternion that is no rotation."""
     q = pose.orientation
     quaternion = (q.x, q.y, q.z, q.w)
     yaw = se3.yaw_from_quaternion(quaternion) if np.isfinite(quaternion).all() else float("nan")
-    pose_3 = np.array([pose.position.x, pose.position.y, yaw])
-    twist_3 = np.array([twist.linear.x, twist.linear.y, twist.angular.z])
-    return seconds(message.header.stamp), pose_3, twist_3
+    return np.array([pose.position.x, pose.position.y, yaw])
 
 
 def goal_from_pose(pose: Pose, *, tolerance_m: float, match_heading: bool) -> Goal:

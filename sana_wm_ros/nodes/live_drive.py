@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 
 from sana_wm_ros.nodes.bag_recorder import BagRecorder
+from sana_wm_ros.nodes.live_nodes import (
+    NAMESPACE,
+    PLANNER,
+    SIMULATOR,
+    LiveFailed,
+    LiveNodes,
+    Progress,
+    operating,
+)
 from sana_wm_ros.nodes.live_operator import Operator
-from sana_wm_ros.nodes.simulator_node import planner_camera
 from sana_wm_ros.simulation.drive import DriveConfig, Scene, draw_scene
 from sana_wm_ros.simulation.live_robot import goal_for
 from sana_wm_ros.simulation.messages import Messages
 
-NAMESPACE = "/sana_wm_live"
-PLANNER, SIMULATOR = f"{NAMESPACE}/sana_wm_planner", f"{NAMESPACE}/sana_wm_simulator"
+__all__ = ["LiveFailed", "LiveOptions", "LiveSummary", "live_drive"]
+
 ROBOT_TOPICS = {
     f"{NAMESPACE}/image": "sensor_msgs/msg/Image",
     f"{NAMESPACE}/camera_info": "sensor_msgs/msg/CameraInfo",
@@ -51,12 +53,7 @@ PLANNER_TOPICS = {
     f"{PLANNER}/imagined/scan": "sensor_msgs/msg/LaserScan",
     f"{PLANNER}/imagined/film_strip": "sensor_msgs/msg/Image",
 }
-_START_TIMEOUT_S = 180.0
 _LOOK_RATE_RADPS = 0.9
-
-
-class LiveFailed(ChildProcessError):
-    """A node did not start, or ended on its own; the message holds what it said last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +106,7 @@ class LiveSummary:
         return asdict(self)
 
 
-def live_drive(options: LiveOptions, progress: Callable[[str, float, float], None]) -> LiveSummary:
+def live_drive(options: LiveOptions, progress: Progress) -> LiveSummary:
     """Drive; ``progress`` gets a stage, how much of it is done and how much it is.
 
     Raises ``FileExistsError`` or ``LiveFailed``. KeyboardInterrupt ends the drive early, in good order.
@@ -117,105 +114,42 @@ def live_drive(options: LiveOptions, progress: Callable[[str, float, float], Non
     scene = draw_scene(options.seed, options.config)
     goal = options.goal or tuple(float(value) for value in goal_for(scene))
     options.out.mkdir(parents=True, exist_ok=True)
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    try:
-        with contextlib.ExitStack() as stack:
-            operator = Operator(context, NAMESPACE)
-            robot_bag = stack.enter_context(BagRecorder(options.out / "robot", operator.now_ns))
-            planner_bag = stack.enter_context(BagRecorder(options.out / "bag", operator.now_ns))
-            operator.record(robot_bag, ROBOT_TOPICS)
-            operator.record(planner_bag, PLANNER_TOPICS)
-            stack.enter_context(operator.spinning())
-            nodes = [
-                stack.enter_context(_process(name, words, options.out))
-                for name, words in _commands(options, scene).items()
-            ]
-            _wait_until_ready(operator, nodes, options.out, progress)
-            _tell_camera(robot_bag, operator, scene)
-            operator.begin()
-            summary = LiveSummary(seed=options.seed, family=options.family, goal=(goal[0], goal[1]))
-            begin_s, wall_s = operator.time_s, time.monotonic()
-            with contextlib.suppress(KeyboardInterrupt):
-                if options.look:
-                    _look_around(operator, nodes, options.out, progress)
-                _drive_to(operator, summary, options, nodes, progress)
-            summary.simulated_s, summary.wall_s = operator.time_s - begin_s, time.monotonic() - wall_s
-    finally:
-        context.try_shutdown()
+    camera = {"width": options.width, "height": options.height, "rate": options.rate}
+    robot = {"seed": options.seed, "family": options.family, **camera}
+    with contextlib.ExitStack() as stack:
+        operator = stack.enter_context(operating())
+        robot_bag = stack.enter_context(BagRecorder(options.out / "robot", operator.now_ns))
+        planner_bag = stack.enter_context(BagRecorder(options.out / "bag", operator.now_ns))
+        operator.record(robot_bag, ROBOT_TOPICS)
+        operator.record(planner_bag, PLANNER_TOPICS)
+        stack.enter_context(operator.spinning())
+        nodes = LiveNodes(
+            operator,
+            options.out,
+            robot=robot,
+            planner={"model.path": options.model, "visual.scale": 2},
+            camera=scene.camera,
+            extra=options.parameters,
+        )
+        stack.enter_context(nodes)
+        nodes.wait_until_ready(progress)
+        _tell_camera(robot_bag, operator, scene)
+        operator.begin()
+        summary = LiveSummary(seed=options.seed, family=options.family, goal=(goal[0], goal[1]))
+        begin_s, wall_s = operator.time_s, time.monotonic()
+        with contextlib.suppress(KeyboardInterrupt):
+            if options.look:
+                look_around(operator, nodes, progress)
+            _drive_to(operator, summary, options, nodes, progress)
+        summary.simulated_s, summary.wall_s = operator.time_s - begin_s, time.monotonic() - wall_s
     return summary
 
 
-def _commands(options: LiveOptions, scene: Scene) -> dict[str, list[str]]:
-    """Command lines of both nodes."""
-    robot = {
-        "seed": options.seed,
-        "family": options.family,
-        "width": options.width,
-        "height": options.height,
-        "rate": options.rate,
-        "clock": True,
-    }
-    planner = {"use_sim_time": True, "autostart": True, "model.path": options.model, "visual.scale": 2}
-    planner |= planner_camera(scene.camera)
-    extra = [part for word in options.parameters for part in ("-p", word)]
-    return {
-        "simulator": _node("simulator_node", robot),
-        "planner": [*_node("planner_node", planner), *extra],
-    }
-
-
-def _node(module: str, parameters: dict[str, Any]) -> list[str]:
-    words = [f"{n}:={str(v).lower() if isinstance(v, bool) else v}" for n, v in parameters.items()]
-    arguments = [part for word in words for part in ("-p", word)]
-    module = f"sana_wm_ros.nodes.{module}"
-    return [sys.executable, "-m", module, "--ros-args", "-r", f"__ns:={NAMESPACE}", *arguments]
-
-
-@contextlib.contextmanager
-def _process(name: str, words: list[str], out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A node's process and its log; ended in good order, as an operator would."""
-    with (out / f"{name}.log").open("wb") as log:
-        env = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # see planner.launch.py
-        process = subprocess.Popen(words, stdout=log, stderr=log, env=env)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=40)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait_until_ready(
-    operator: Operator,
-    nodes: list[subprocess.Popen[bytes]],
-    out: Path,
-    progress: Callable[[str, float, float], None],
-) -> None:
-    end_s = time.monotonic() + _START_TIMEOUT_S
-    while not (operator.ready and operator.heard):
-        _check(nodes, out)
-        if "cannot be configured" in _tail(out, "planner") or time.monotonic() > end_s:
-            raise LiveFailed(
-                f"the planner did not start:\n{_tail(out, 'planner')}\n{_tail(out, 'simulator')}"
-            )
-        progress("robot and planner start", 0.0, 1.0)
-        time.sleep(0.1)
-
-
-def _look_around(
-    operator: Operator,
-    nodes: list[subprocess.Popen[bytes]],
-    out: Path,
-    progress: Callable[[str, float, float], None],
-) -> None:
+def look_around(operator: Operator, nodes: LiveNodes, progress: Progress) -> None:
     """Turn once, so that the planner knows what is around it."""
     begin_s, takes_s = operator.time_s, 2 * math.pi / _LOOK_RATE_RADPS
     while (gone_s := operator.time_s - begin_s) < takes_s:
-        _check(nodes, out)
+        nodes.check()
         operator.command(0.0, _LOOK_RATE_RADPS)
         progress("looking around", gone_s, takes_s)
         operator.wait(0.1)
@@ -226,15 +160,15 @@ def _drive_to(
     operator: Operator,
     summary: LiveSummary,
     options: LiveOptions,
-    nodes: list[subprocess.Popen[bytes]],
-    progress: Callable[[str, float, float], None],
+    nodes: LiveNodes,
+    progress: Progress,
 ) -> None:
     """Give the goal and watch until it is reached, or time is over."""
     operator.send_goal(*summary.goal)
     begin_s = operator.time_s
     summary.first_distance_m = _distance(operator, summary.goal)
     while (gone_s := operator.time_s - begin_s) < options.seconds and not summary.reached:
-        _check(nodes, options.out)
+        nodes.check()
         operator.wait(0.1)
         summary.last_distance_m = _distance(operator, summary.goal)
         summary.reached = "goal reached" in operator.watcher.motion or summary.last_distance_m < 0.29
@@ -258,14 +192,3 @@ def _tell_camera(bag: BagRecorder, operator: Operator, scene: Scene) -> None:
     bag.announce("/tf_static", message.__msgtype__)
     data = messages.store.serialize_cdr(message, message.__msgtype__)
     bag.write("/tf_static", round(operator.time_s * 1e9), bytes(data))
-
-
-def _check(nodes: list[subprocess.Popen[bytes]], out: Path) -> None:
-    for name, process in zip(("simulator", "planner"), nodes, strict=True):
-        if process.poll() is not None:
-            raise LiveFailed(f"the {name} ended on its own:\n{_tail(out, name)}")
-
-
-def _tail(out: Path, name: str, lines: int = 15) -> str:
-    text = (out / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-    return "\n".join(text.splitlines()[-lines:])

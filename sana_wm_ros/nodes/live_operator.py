@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ from sana_wm_ros.nodes import conversions
 from sana_wm_ros.nodes.bag_recorder import BagRecorder
 from sana_wm_ros.nodes.replay_watcher import Watcher
 
+_HARD_MPS = 0.1
+
 
 class Operator:
     """An operator's eyes and hands. Times are the simulator's; topics are those of a robot in ``namespace``."""
@@ -32,13 +35,18 @@ class Operator:
         self.watcher = Watcher()
         self.time_s, self._recording = 0.0, False
         self.pose_3: FloatArray | None = None
-        self.driven_m, self.contacts, self._touching = 0.0, 0, False
+        self.true_pose_3: FloatArray | None = None
+        self.touching, self.hard_contact = False, False
+        self._speeds_mps: deque[float] = deque(maxlen=5)
+        self.driven_m, self.contacts = 0.0, 0
         self._moved = threading.Condition()
         node = self.node
         node.create_subscription(Clock, "/clock", self._on_clock, 10)
         node.create_subscription(DiagnosticArray, "/diagnostics", self.watcher.take, 50)
         node.create_subscription(Odometry, f"{namespace}/odom", self._on_odometry, 50)
         node.create_subscription(Bool, f"{namespace}/contact", self._on_contact, 10)
+        true_pose = f"{namespace}/sana_wm_simulator/true_pose"
+        node.create_subscription(PoseStamped, true_pose, self._on_true_pose, 10)
         self._command = node.create_publisher(TwistStamped, f"{namespace}/cmd_vel", 1)
         self._goal = node.create_publisher(PoseStamped, f"{namespace}/goal_pose", 1)
 
@@ -53,7 +61,7 @@ class Operator:
 
     def begin(self) -> None:
         """Record and count from now on."""
-        self._recording, self.driven_m, self.contacts = True, 0.0, 0
+        self._recording, self.driven_m, self.contacts, self.hard_contact = True, 0.0, 0, False
         self.watcher.begin()
 
     @property
@@ -110,11 +118,18 @@ class Operator:
             self._moved.notify_all()
 
     def _on_odometry(self, message: Odometry) -> None:
-        _, pose_3, _ = conversions.planar_motion(message)
+        _, pose_3, twist_3 = conversions.planar_motion(message)
+        self._speeds_mps.append(abs(float(twist_3[0])))
         if self.pose_3 is not None:
             self.driven_m += float(np.hypot(*(pose_3 - self.pose_3)[:2]))
         self.pose_3 = pose_3
 
+    def _on_true_pose(self, message: PoseStamped) -> None:
+        self.true_pose_3 = conversions.planar_pose(message.pose)
+
     def _on_contact(self, message: Bool) -> None:
-        self.contacts += bool(message.data) and not self._touching
-        self._touching = bool(message.data)
+        if message.data and not self.touching:
+            self.contacts += 1
+            # The speed with which it came, not with which it was stopped.
+            self.hard_contact = self.hard_contact or max(self._speeds_mps, default=0.0) > _HARD_MPS
+        self.touching = bool(message.data)

@@ -78,12 +78,23 @@ class LiveRobot:
         self._simulator.close()
 
 
-def goal_for(scene: Scene, low_m: float = 2.5, high_m: float = 5.0) -> FloatArray:
-    """A free place (x, y) some way off from the start that can be driven to; the same for the same seed."""
+def goal_for(
+    scene: Scene,
+    low_m: float = 2.5,
+    high_m: float = 5.0,
+    *,
+    from_2: FloatArray | None = None,
+    random: np.random.Generator | None = None,
+) -> FloatArray:
+    """A free place (x, y) some way off from the start, or from ``from_2``, that can be driven to.
+
+    Without ``random`` the same for the same seed.
+    """
+    x, y = scene.start_3[:2] if from_2 is None else from_2
     navigator = scene.ways.navigator(False)
-    cost_P = navigator.search(float(scene.start_3[0]), float(scene.start_3[1])).cost_P
+    cost_P = navigator.search(float(x), float(y)).cost_P
     fit = np.flatnonzero((cost_P > low_m) & (cost_P < high_m) & (navigator.distance_P > 0.5))
     if len(fit) == 0:
         fit = np.array([int(np.argmax(np.where(np.isfinite(cost_P), cost_P, -math.inf)))])
-    rng = np.random.default_rng([scene.plan.seed, 2000])
+    rng = random or np.random.default_rng([scene.plan.seed, 2000])
     return np.asarray(navigator.cells_P2[int(rng.choice(fit))])

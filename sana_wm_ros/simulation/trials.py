@@ -212,7 +212,7 @@ def _run(
         path_m=float(np.hypot(*np.diff(path_T3[:, :2], axis=0).T).sum()),
         contacts=contacts,
         hard_contact=hard,
-        least_clearance_m=float(_clearance(scene.plan, path_T3) - config.robot.radius_m),
+        least_clearance_m=clearance_of(scene.plan, path_T3) - config.robot.radius_m,
         end_distance_m=math.dist(path_T3[-1, :2], trial.goal_2),
         figures=contestant.figures(),
     )
@@ -272,7 +272,7 @@ def _visible(walls: Shapes, scene: Scene, poses_P3: FloatArray, point_2: FloatAr
     return np.asarray(inside & (ranges > np.hypot(*offset.T)))
 
 
-def _clearance(plan: FloorPlan, path_T3: FloatArray) -> float:
+def clearance_of(plan: FloorPlan, path_T3: FloatArray) -> float:
     """The least distance from a path to anything that blocks."""
     blocking = Shapes(solid.outline for solid in plan.solids if solid.blocks)
     return float(blocking.distance(path_T3[:, :2]).min())
