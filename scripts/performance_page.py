@@ -64,6 +64,8 @@ def rows(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         "reanchoring": _reanchoring,
         "quality": _quality,
         "training_memory": _training_memory,
+        "navigation": _navigation,
+        "live": _live,
     }
     for prefix, of in kinds.items():
         if name.startswith(prefix):
@@ -168,6 +170,59 @@ def _reanchoring(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             )
 
 
+def _navigation(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    found, model = record["results"]["groups"], Path(record["settings"]["model"]).name
+    rival, ours, oracle = (found.get(name) for name in ("straight", model, "oracle"))
+    if oracle:
+        yield "oracle: success", f"{oracle['success']:.2f} of {oracle['trials']}", ">= 0.95"
+    if ours and oracle:
+        yield f"success of {model} over the oracle's", f"{ours['success'] / oracle['success']:.2f}", ">= 0.85"
+    if ours and rival:
+        times = f"{ours['success'] / rival['success']:.1f} x" if rival["success"] else "straight never arrives"
+        yield f"success of {model} over going straight", times, ">= 1.7 x"
+        contacts = [one["contacts_per_100_m"] for one in (ours, rival)]
+        measured = f"{contacts[0]:.1f} against {contacts[1]:.1f}"
+        yield f"contacts per 100 m of {model} against going straight", measured, "<= half"
+
+
+def _live(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    results = record["results"]
+    for name, found in {"from goal to goal": results.get("loop"), **results.get("groups", {})}.items():
+        if not found or not found["plans"]:
+            continue
+        if "success" in found:
+            low, high = found["success_low"], found["success_high"]
+            measured = f"{found['success']:.2f} [{low:.2f}, {high:.2f}] of {found['trials']}"
+            yield f"{name}: success", measured, ""
+        else:
+            yield f"{name}: seconds driven", f"{found['seconds']:.0f}", ""
+            yield f"{name}: goals reached, given up", f"{found['goals_reached']}, {found['goals_given_up']}", ""
+        share = f"{100 * found['deadline_attainment']:.1f} % of {found['plans']}"
+        yield f"{name}: plans that met their deadline", share, ">= 99 %"
+        cycle_s = found["cycle_s"]
+        measured = ", ".join(f"{cycle_s[q]:.2f} s {q}" for q in ("p50", "p95", "p99"))
+        yield f"{name}: a planning cycle", measured, ""
+
+
+def groups_table(record: dict[str, Any]) -> str:
+    """Who drove how, one line per group; ablations beside the whole planner on the same trials."""
+    lines = [
+        "\n| who | trials | success [95 %] | SPL | contacts per 100 m | hard contact | least clearance | "
+        "time of success |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, one in record["results"]["groups"].items():
+        success = f"{one['success']:.2f} [{one['success_low']:.2f}, {one['success_high']:.2f}]"
+        if whole := one.get("whole planner"):
+            success += f"; whole planner {whole['success']:.2f}"
+        taken = "" if one["time_s"] is None else f"{one['time_s']:.0f} s"
+        lines.append(
+            f"| {name} | {one['trials']} | {success} | {one['spl']:.2f} | {one['contacts_per_100_m']:.1f} | "
+            f"{one['hard_contact']:.2f} | {one['least_clearance_m']:.2f} m | {taken} |"
+        )
+    return "\n".join(lines)
+
+
 def unmeasured(name: str) -> str:
     """A GPU benchmark that nobody ran yet: its command and its goals."""
     command, goals = ON_A_GPU[name]
@@ -188,9 +243,10 @@ def section(record: dict[str, Any]) -> str:
         "| what | measured | goal |",
         "|---|---|---|",
     ]
-    return "\n".join(
-        [*lines, *(f"| {what} | {measured} | {goal} |" for what, measured, goal in rows(record))]
-    )
+    lines += [f"| {what} | {measured} | {goal} |" for what, measured, goal in rows(record)]
+    if record["name"].startswith("navigation"):
+        lines.append(groups_table(record))
+    return "\n".join(lines)
 
 
 ABLATIONS = {

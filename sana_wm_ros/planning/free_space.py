@@ -18,6 +18,8 @@ from scipy.sparse.csgraph import dijkstra
 
 from sana_wm_ros.planning.types import FloatArray
 
+_TOUCHED_KEPT = np.float32(0.93)
+
 Index = NDArray[np.int64]
 Evidence = NDArray[np.float32]
 
@@ -57,6 +59,7 @@ class FreeSpace:
         self._size = 2 * int(np.ceil(self.settings.half_width_m / self.settings.cell_m)) + 1
         self._free_CC: Evidence = np.zeros((self._size, self._size), dtype=np.float32)
         self._blocked_CC: Evidence = np.zeros_like(self._free_CC)
+        self._touched_CC: Evidence = np.zeros_like(self._free_CC)
         self._trodden_CC = np.zeros(self._free_CC.shape, dtype=bool)
         self._corner: Index | None = None  # of cell (0, 0), in cells from odom's origin
         self._time_s = -np.inf
@@ -72,7 +75,8 @@ class FreeSpace:
     def clear(self) -> None:
         """Forget everything."""
         self._from_start = None
-        self._free_CC[:], self._blocked_CC[:], self._trodden_CC[:] = 0.0, 0.0, False
+        self._free_CC[:], self._blocked_CC[:] = 0.0, 0.0
+        self._touched_CC[:], self._trodden_CC[:] = 0.0, False
         self._corner, self._time_s = None, -np.inf
 
     def follow(self, xy_2: FloatArray, time_s: float) -> None:
@@ -91,6 +95,7 @@ class FreeSpace:
         if np.abs(corner - self._corner).max() * self.settings.cell_m > 0.25 * self.settings.half_width_m:
             self._free_CC = _moved(self._free_CC, corner - self._corner)
             self._blocked_CC = _moved(self._blocked_CC, corner - self._corner)
+            self._touched_CC = _moved(self._touched_CC, corner - self._corner)
             self._corner = corner
 
     def add_scans(self, poses_P3: FloatArray, clearance_PK: FloatArray, weight_P: FloatArray) -> None:
@@ -163,9 +168,25 @@ class FreeSpace:
         self._free_CC[cells[:, 0], cells[:, 1]] = 0.0
         self._blocked_CC[cells[:, 0], cells[:, 1]] = 5.0
 
+    def add_contacts(self, points_P2: FloatArray, weight_P: FloatArray) -> None:
+        """Where something was imagined to be touched (probability): that outweighs clearance seen from afar.
+
+        What is not imagined again is forgotten within some 15 plans, as imagination may have been wrong.
+        """
+        self._from_start = None
+        self._touched_CC *= _TOUCHED_KEPT
+        if self._corner is None or len(points_P2) == 0:
+            return
+        cells = np.floor(points_P2 / self.settings.cell_m).astype(np.int64) - self._corner
+        inside = ((cells >= 0) & (cells < self._size)).all(axis=1)
+        touched = np.zeros_like(self._touched_CC)
+        np.maximum.at(touched, tuple(cells[inside].T), weight_P[inside].astype(np.float32))
+        np.maximum(self._touched_CC, cv2.dilate(touched, np.ones((3, 3), np.uint8)), out=self._touched_CC)
+
     def masks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Cells that are known to be free, and cells that seem blocked. Seen free once outweighs an arc."""
         blocked = self._blocked_CC > np.maximum(0.3, 2.0 * self._free_CC)
+        blocked |= (self._touched_CC > 0.3) & ~self._trodden_CC
         return (self._free_CC >= 0.3) & ~blocked, blocked
 
     def ways(

@@ -17,9 +17,10 @@ from sana_wm_ros.planning.types import FloatArray, Futures, Goal, Plan, RobotSta
 
 _TRAIL_APART_M = 0.1
 _TRAIL_POINTS = 3000
-_TRODDEN_RADII = 0.6
+_TRODDEN_M, _SNAP_M = 0.08, 0.25
 _PLACES = 400
 _JUMP_M, _FASTEST_MPS = 1.0, 5.0
+_CONTACT_DROP = 0.3  # of the chance to have touched nothing, in one frame
 _BUMP_S, _BUMP_MPS, _BUMP_KEPT_S = 0.5, 0.1, 60.0
 _PLACE_APART = (0.3, 0.5)  # metres and radians from the last one that was kept
 
@@ -54,11 +55,11 @@ class Memory:
         return np.array(self._trail) if self._trail else np.zeros((0, 3))
 
     def trodden(self, poses_NF3: FloatArray) -> NDArray[np.bool_]:
-        """Which poses (N, F) lie on the trail, to about half a robot's radius."""
+        """Which poses (N, F) lie on the trail, to a few centimetres: through doorways there are no more to spare."""
         if not (self._trail and self._trail_is_free):
             return np.zeros(poses_NF3.shape[:2], dtype=np.bool_)
         away_NF, _ = KDTree(self.trail_P3[:, :2]).query(poses_NF3[..., :2])
-        return np.asarray(away_NF <= _TRODDEN_RADII * self._radius_m)
+        return np.asarray(away_NF <= _TRODDEN_M)
 
     @property
     def visited_ME(self) -> Tensor | None:
@@ -73,22 +74,23 @@ class Memory:
                 self._trail.append(np.array(pose_3))
         del self._trail[:-_TRAIL_POINTS]
 
-    def tried(self, start: RobotState, plan: Plan) -> None:
-        """The robot followed ``plan`` until now. Where it stands though it was to move, something stops it."""
+    def tried(self, start: RobotState, plan: Plan) -> bool:
+        """The robot followed ``plan`` until now. Where it stands though it was to move, something stops it: true."""
         elapsed_s = start.time_s - plan.start.time_s
         if not _BUMP_S <= elapsed_s <= plan.times_F[-1]:
-            return
+            return False
         wanted_3 = (
             se2.log(se2.between(*references(plan, np.array([elapsed_s - _BUMP_S, elapsed_s])))) / _BUMP_S
         )
         wanted_mps, moves_mps = np.hypot(*wanted_3[:2]), np.hypot(*start.twist_3[:2])
         behind_m = np.hypot(*(references(plan, np.array([elapsed_s]))[0, :2] - start.pose_3[:2]))
         if wanted_mps < _BUMP_MPS or moves_mps > 0.3 * wanted_mps or behind_m < 0.3 * _BUMP_S * wanted_mps:
-            return
+            return False
         heading = start.pose_3[2] + np.arctan2(wanted_3[1], wanted_3[0])
         point_2 = start.pose_3[:2] + self._radius_m * np.array([np.cos(heading), np.sin(heading)])
         self._bumps = [(time_s, at) for time_s, at in self._bumps if np.hypot(*(at - point_2)) > 0.1]
         self._bumps.append((start.time_s, point_2))
+        return True
 
     def arrive(self, start: RobotState) -> None:
         """A plan begins here. A clock that went back, or a pose too far to have driven there, clears it all."""
@@ -107,13 +109,15 @@ class Memory:
 
     def imagined(self, futures: Futures) -> None:
         """Take in what was imagined for all candidates: its clearance, and the place of standing here."""
-        weight_NF = self._contact.survival(futures) * self._contact.weights(futures)
+        survival_NF = self._contact.survival(futures)
+        weight_NF = survival_NF * self._contact.weights(futures)
         clearance_NFK = futures.rollout.clearance_NFK
         self.free_space.add_scans(
             futures.candidates.poses_NF3.reshape(-1, 3),
             clearance_NFK.reshape(-1, clearance_NFK.shape[-1]).double().cpu().numpy(),
             weight_NF.reshape(-1).double().cpu().numpy(),
         )
+        self._imagined_contacts(futures, survival_NF)
         pose_3 = futures.start.pose_3
         last = self._place_pose_3
         moved = last is None or np.hypot(*(pose_3[:2] - last[:2])) > _PLACE_APART[0]
@@ -124,11 +128,32 @@ class Memory:
             del self._places[:-_PLACES]
             self._place_pose_3 = pose_3
 
+    def _imagined_contacts(self, futures: Futures, survival_NF: Tensor) -> None:
+        """Something is where a future most likely touches it first."""
+        before_NF = torch.cat([torch.ones_like(survival_NF[:, :1]), survival_NF[:, :-1]], dim=1)
+        drop_NF = (before_NF - survival_NF).double().cpu().numpy()
+        poses_NF3, twists_NF3 = futures.candidates.poses_NF3, futures.candidates.twists_NF3
+        rows, frames = np.nonzero(drop_NF > _CONTACT_DROP)
+        heading = poses_NF3[rows, frames, 2] + np.where(twists_NF3[rows, frames, 0] < 0, np.pi, 0.0)
+        ahead = self._radius_m * np.stack([np.cos(heading), np.sin(heading)], axis=-1)
+        self.free_space.add_contacts(poses_NF3[rows, frames, :2] + 0.5 * ahead, drop_NF[rows, frames])
+
     def ways(self, start_3: FloatArray, goal: Goal, count: int, generator: Generator) -> list[FloatArray]:
         """Different ways (M, 2) to the goal through what seems free."""
         if self.free_space.empty:
             return []
-        return self.free_space.ways(start_3[:2], np.array([goal.x_m, goal.y_m]), count, generator)
+        ways = self.free_space.ways(start_3[:2], np.array([goal.x_m, goal.y_m]), count, generator)
+        return [self._on_trail(way) for way in ways]
+
+    def _on_trail(self, way_M2: FloatArray) -> FloatArray:
+        """A way that runs beside the trail, moved onto it: the grid is coarser than a doorway leaves room."""
+        if not (self._trail and self._trail_is_free):
+            return way_M2
+        trail = self.trail_P3[:, :2]
+        away_M, nearest_M = KDTree(trail).query(way_M2)
+        moved = np.where((away_M <= _SNAP_M)[:, None], trail[nearest_M], way_M2)
+        moved[0], moved[-1] = way_M2[0], way_M2[-1]
+        return moved
 
     def openings(self, start_3: FloatArray, goal: object, count: int) -> list[FloatArray]:
         """Ways (M, 2) to where what seems free ends at the unknown."""

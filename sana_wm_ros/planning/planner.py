@@ -49,7 +49,9 @@ class PlannerSettings:
     """validity_s: how long after its start a plan may be followed. draws: of noise for each finalist, where
     the model's imagination differs by it. steps: denoising steps per chunk (None: the preset's).
     discount_beyond_trust: what lies beyond the trust horizon counts less, and the robot drives slower where
-    that is short. trail_is_free: where the robot has been, it may go again, whatever is imagined there.
+    that is short. steadiness: another plan must cost so much less than the last one carried on; a robot that
+    changes its mind every second gets nowhere. trail_is_free: where the robot has been, it may go again,
+    whatever is imagined there.
     """
 
     proposals: ProposalSettings = field(default_factory=ProposalSettings)
@@ -59,6 +61,7 @@ class PlannerSettings:
     validator: ValidatorSettings = field(default_factory=ValidatorSettings)
     trust: TrustSettings = field(default_factory=TrustSettings)
     discount_beyond_trust: bool = True
+    steadiness: float = 0.3
     trail_is_free: bool = True
     validity_s: float = 3.0
     draws: int = 1
@@ -121,8 +124,7 @@ class Planner:
         refusal = _unusable(context, start, goal)
         if refusal:
             return watch.result(deadline_s, plan=None, reason=refusal)
-        if previous is not None:
-            self.memory.tried(start, previous)
+        bumped = previous is not None and self.memory.tried(start, previous)
         cycle = _Cycle(self, context, start, goal, watch.begin + deadline_s, generator, commit_s)
         previous = not_over(previous, start)
         ways, openings = self._leads(start, goal, previous, commit_s, generator)
@@ -183,6 +185,7 @@ class Planner:
             refinements=cycle.generation,
             draws=cycle.draws,
             trust_s=self.trust.seconds,
+            bumped=bumped,
             place_away=_place_away(candidates, first.rollout, goal),
         )
 
@@ -268,7 +271,7 @@ class _Cycle:
         self._visited_ME = planner.memory.visited_ME
         self._seed = int(generator.integers(2**62))
         self.generation, self.draws = 0, 1
-        slower = 1.0 if self.trust_s is None else float(np.clip(self.trust_s / _FULL_SPEED_S, 0.3, 1.0))
+        slower = 1.0 if self.trust_s is None else float(np.clip(self.trust_s / _FULL_SPEED_S, 0.5, 1.0))
         wanted = planner.settings.proposals
         self.proposals = replace(wanted, speed_share=slower * wanted.speed_share)
 
@@ -373,7 +376,7 @@ class _Cycle:
                 return
             if not finite_rows(rollout).all():
                 break
-            cost, share = planner.critics.score(self.futures(some, rollout))
+            cost, share = self._scored(some, rollout)
             costs.append(cost)
             shares.append(share)
         self.draws = len(costs)
@@ -407,7 +410,7 @@ class _Cycle:
             candidates,
             self._cameras(candidates),
             self._context.fork(len(candidates)),
-            lambda some, rollout: planner.critics.score(self.futures(some, rollout)),
+            self._scored,
             halving,
             deadline_s=self._deadline_s,
             clock=planner._clock,
@@ -415,6 +418,11 @@ class _Cycle:
             pace=planner._pace,
             steps=planner.settings.steps,
         )
+
+    def _scored(self, some: Candidates, rollout: Rollout) -> tuple[FloatArray, dict[str, FloatArray]]:
+        costs_N, shares = self._planner.critics.score(self.futures(some, rollout))
+        last_N = np.array([origin == "last plan" for origin in some.origins])
+        return costs_N - self._planner.settings.steadiness * last_N, shares
 
     def _cameras(self, candidates: Candidates) -> torch.Tensor:
         poses = camera_poses(candidates.poses_NF3, self._planner._T_base_camera_44)

@@ -77,6 +77,12 @@ class Recovery:
             self._behaviour = None
             self._place = state
         assert self._place is not None
+        if result.bumped:
+            # What it met is known now; from a little further off there are more ways around it.
+            plan = self._valid(self._back_up(state, trail_P3), state, scan)
+            if plan is not None:
+                self._behaviour = plan
+                return plan, plan.origin
         if state.time_s - self._place.time_s < self.settings.stuck_s:
             return result.plan, result.reason
         if self._stuck_at is None:
@@ -108,7 +114,9 @@ class Recovery:
     def _next(self, state: RobotState, trail_P3: FloatArray, scan: Scan | None) -> Plan | None:
         """The behaviour that is next in turn, or None where it cannot be driven here."""
         kind = (self._look_left, self._back_up, self._look_right, self._back_up)[(self._tried - 1) % 4]
-        plan = kind(state, trail_P3)
+        return self._valid(kind(state, trail_P3), state, scan)
+
+    def _valid(self, plan: Plan | None, state: RobotState, scan: Scan | None) -> Plan | None:
         if plan is None:
             return None
         refusal = invalid(

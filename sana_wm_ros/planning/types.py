@@ -189,7 +189,7 @@ class PlanResult:
     timings_s maps a stage ("propose", "imagine", "score", "validate") to its duration. rounds: how many
     candidates were imagined to which horizon, in seconds; refinements and draws: generations of refined
     candidates, and draws of noise for each finalist. trust_s: the trust horizon. place_away: 1 - cos between the
-    place where the robot stands and a goal image's.
+    place where the robot stands and a goal image's. bumped: the robot stands though it was to move.
     """
 
     plan: Plan | None
@@ -209,6 +209,7 @@ class PlanResult:
     draws: int = 1
     trust_s: float | None = None
     place_away: float | None = None
+    bumped: bool = False
 
     @property
     def how_far(self) -> str:

@@ -96,6 +96,40 @@ def test_the_verb_writes_what_the_page_reads(tmp_path: Path, page: ModuleType) -
     assert rows["exact attention over the kernels, forward"].endswith(" x")
 
 
+def test_trials_that_the_verb_drove_stand_on_the_page(tmp_path: Path, page: ModuleType) -> None:
+    pytest.importorskip("mujoco", reason="the simulator is the extra 'sim': pip install 'sana_wm_ros[sim]'")
+    words = "--only straight;mppi --trials 1 --first-seed 900002 --limit-s 5 --store".split()
+    where = [str(tmp_path / "store"), "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, ["benchmark", "navigation", *words, *where])
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "navigation_nano.json").read_text())
+    assert record["settings"]["limit_s"] == 5.0 and len(record["results"]["trials"]["straight"]) == 1
+    assert "| straight | 1 | 0.00 [0.00, 0.79] | 0.00 |" in page.section(record)
+    # Of the oracle's two arrivals in two trials, nano makes one; straight, none; contacts 2 against 10.
+    group = record["results"]["groups"]["straight"]
+    record["results"]["groups"] = {
+        "oracle": group | {"success": 1.0, "trials": 2},
+        "nano": group | {"success": 0.5, "contacts_per_100_m": 2.0, "whole planner": {"success": 0.75}},
+        "straight": group | {"contacts_per_100_m": 10.0},
+    }
+    rows = {what: (measured, goal) for what, measured, goal in page.rows(record)}
+    assert rows["success of nano over the oracle's"] == ("0.50", ">= 0.85")
+    assert rows["success of nano over going straight"][0] == "straight never arrives"
+    assert rows["contacts per 100 m of nano against going straight"] == ("2.0 against 10.0", "<= half")
+    assert "whole planner 0.75" in page.groups_table(record)
+
+
+def test_deadlines_of_a_live_drive_stand_on_the_page(page: ModuleType) -> None:
+    loop = {
+        "seconds": 600.0, "goals_reached": 20, "goals_given_up": 1, "plans": 590, "deadline_attainment": 0.995,
+        "cycle_s": {"count": 590, "p50": 0.8, "p95": 0.89, "p99": 0.95},
+    }  # fmt: skip
+    rows = list(page.rows({"name": "live_nano", "settings": {}, "results": {"loop": loop}}))
+    deadlines = "from goal to goal: plans that met their deadline"
+    assert (deadlines, "99.5 % of 590", ">= 99 %") in rows
+    assert ("from goal to goal: a planning cycle", "0.80 s p50, 0.89 s p95, 0.95 s p99", "") in rows
+
+
 @pytest.fixture
 def page(checkout: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(

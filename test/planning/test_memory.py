@@ -73,3 +73,31 @@ def test_bumps_are_blocked_for_a_minute(kit):
     assert len(memory.bumps_B2) == 1
     memory.arrive(kit.state(x=0.1, time_s=62.0))
     assert len(memory.bumps_B2) == 0
+
+
+def test_ways_beside_the_trail_are_moved_onto_it(kit):
+    memory = Memory(0.2)
+    memory.been(along_x(*np.arange(0.0, 4.0, 0.125)))
+    way = np.array([[0.0, 0.2], [1.0, 0.2], [2.0, 0.3], [3.0, -0.1], [4.0, 0.2]])
+    # 0.2 and 0.1 m beside it: onto it; 0.3 m: a way of its own; both ends stay.
+    moved = memory._on_trail(way)
+    assert moved == pytest.approx(np.array([[0.0, 0.2], [1.0, 0.0], [2.0, 0.3], [3.0, 0.0], [4.0, 0.2]]))
+    assert np.array_equal(Memory(0.2)._on_trail(way), way)
+    poses = np.array([[[1.0, 0.05, 0.0], [1.0, 0.1, 0.0]]])
+    assert memory.trodden(poses).tolist() == [[True, False]]
+    strict = Memory(0.2, trail_is_free=False)
+    strict.been(along_x(0.0, 1.0))
+    assert not strict.trodden(poses).any() and np.array_equal(strict._on_trail(way), way)
+
+
+def test_what_is_imagined_to_be_touched_is_blocked_however_free_it_looks(kit):
+    # One way ahead touches something at x = 0.6 to 0.8 for sure; clearance sees 8 m everywhere.
+    memory, start = Memory(0.2), kit.state()
+    collision = np.array([[0.0, 0.0, 0.0, 1.0, 1.0, 1.0]])
+    futures = kit.futures(np.tile([0.4, 0.0, 0.0], (1, 6, 1)), collision=collision, start=start)
+    memory.arrive(start)
+    memory.imagined(futures)
+    _, blocked = memory.free_space.masks()
+    assert blocked.sum() >= 9
+    cell = memory.free_space._cell(np.array([0.9, 0.0]))
+    assert blocked.ravel()[cell], "where the disc's front is at the first contact"

@@ -97,3 +97,15 @@ def test_a_car_backs_up_and_never_looks_around():
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="stuck_s"):
         RecoverySettings(stuck_s=0.0)
+
+
+def test_a_robot_that_met_something_backs_up_at_once_and_to_the_end(kit):
+    own = PlanResult(plan=kit.plan_from([[0.4, 0, 0]] * 40, kit.state()), reason="ok", bumped=True)
+    recovery = Recovery(Robot())
+    said, state = drive(recovery, 3, result=own)
+    assert said == ["recovery: back up where it has been"] * 3
+    assert state.pose_3[0] < -0.25, "not where the plan of the planner leads"
+    plan, reason = recovery.after(own, at(0.0), TRAIL, None)
+    assert reason == "recovery: back up where it has been" and plan is not own.plan
+    plan, _ = Recovery(Robot()).after(own, at(0.0), TRAIL[-1:], None)
+    assert plan is own.plan, "no trail to back up on"

@@ -13,12 +13,12 @@ class Clearance:
 
     0 with ``comfort_m`` or more around the robot's disc, 1 when it touches. Frames count
     exp(-t / trust_s), as imagination drifts, relative to the sum of those weights.
-    Unit: share. Default weight: 2.
+    Unit: share. Default weight: 3.
     """
 
     name = "clearance"
 
-    def __init__(self, weight: float = 2.0, comfort_m: float = 0.5, trust_s: float = 20.0) -> None:
+    def __init__(self, weight: float = 3.0, comfort_m: float = 0.9, trust_s: float = 20.0) -> None:
         self.weight = weight
         self.comfort_m = comfort_m
         self.trust_s = trust_s
