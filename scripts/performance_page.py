@@ -178,7 +178,9 @@ def _navigation(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     if ours and oracle:
         yield f"success of {model} over the oracle's", f"{ours['success'] / oracle['success']:.2f}", ">= 0.85"
     if ours and rival:
-        times = f"{ours['success'] / rival['success']:.1f} x" if rival["success"] else "straight never arrives"
+        times = (
+            f"{ours['success'] / rival['success']:.1f} x" if rival["success"] else "straight never arrives"
+        )
         yield f"success of {model} over going straight", times, ">= 1.7 x"
         contacts = [one["contacts_per_100_m"] for one in (ours, rival)]
         measured = f"{contacts[0]:.1f} against {contacts[1]:.1f}"
@@ -196,7 +198,11 @@ def _live(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield f"{name}: success", measured, ""
         else:
             yield f"{name}: seconds driven", f"{found['seconds']:.0f}", ""
-            yield f"{name}: goals reached, given up", f"{found['goals_reached']}, {found['goals_given_up']}", ""
+            yield (
+                f"{name}: goals reached, given up",
+                f"{found['goals_reached']}, {found['goals_given_up']}",
+                "",
+            )
         share = f"{100 * found['deadline_attainment']:.1f} % of {found['plans']}"
         yield f"{name}: plans that met their deadline", share, ">= 99 %"
         cycle_s = found["cycle_s"]

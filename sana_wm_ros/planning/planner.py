@@ -271,7 +271,7 @@ class _Cycle:
         self._visited_ME = planner.memory.visited_ME
         self._seed = int(generator.integers(2**62))
         self.generation, self.draws = 0, 1
-        slower = 1.0 if self.trust_s is None else float(np.clip(self.trust_s / _FULL_SPEED_S, 0.5, 1.0))
+        slower = 1.0 if self.trust_s is None else float(np.clip(self.trust_s / _FULL_SPEED_S, 0.7, 1.0))
         wanted = planner.settings.proposals
         self.proposals = replace(wanted, speed_share=slower * wanted.speed_share)
 

@@ -36,7 +36,7 @@ class Budget:
     candidates: int = 12
     rounds_s: tuple[float, ...] = (4.0, 8.0)
     refined: int = 4
-    commands_s: float = 30.0
+    commands_s: float = 60.0
 
     @property
     def settings(self) -> PlannerSettings:

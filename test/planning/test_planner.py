@@ -189,3 +189,28 @@ def test_when_nothing_is_valid_it_says_why(kit):
     )
     assert result.plan is None
     assert "none of 16 candidates is valid: the best is refused as the scan sees something" in result.reason
+
+
+def test_the_last_plan_is_left_only_for_one_that_is_better_by_something(kit):
+    """Of the same futures, the plan carried on costs ``steadiness`` less; how much else differs decides."""
+    world, start = kit.DiscWorld(), kit.state(v=0.4)
+    previous = kit.plan_from([[0.4, 0.0, 0.1]] * 80, kit.state(time_s=-1.0, x=-0.4, v=0.4), valid_s=5.0)
+    chosen = {}
+    for steadiness in (0.0, 1e3):
+        plans = planner(world, steadiness=steadiness)
+        result = plans.plan(world, start, GOAL, 60.0, np.random.default_rng(0), previous=previous)
+        chosen[steadiness] = result.plan.origin
+    assert chosen[0.0] != "last plan" and chosen[1e3] == "last plan", "it drives past the goal"
+
+
+def test_a_robot_that_stands_though_it_was_to_move_is_told_and_remembered(kit):
+    world = kit.DiscWorld()
+    plans = planner(world)
+    previous = kit.plan_from([[0.5, 0.0, 0.0]] * 80, kit.state(v=0.5), valid_s=5.0)
+    start = kit.state(x=0.1, time_s=1.0)
+    result = plans.plan(world, start, GOAL, 60.0, np.random.default_rng(0), previous=previous)
+    assert result.bumped and plans.memory.bumps_B2 == pytest.approx(np.array([[0.3, 0.0]]))
+    straight = result.futures.candidates.origins.index("goal line")
+    assert result.shares["collision"][straight] > 15, "where it was stopped, it is stopped again"
+    moving = kit.state(x=0.5, v=0.5, time_s=1.0)
+    assert not plans.plan(world, moving, GOAL, 60.0, np.random.default_rng(0), previous=previous).bumped

@@ -43,6 +43,7 @@ class ContactModel:
     def hazard(self, futures: Futures) -> Tensor:
         """Probability of contact in each frame, shape (N, F): the highest of head, clearance and experience."""
         head = ((futures.rollout.collision_NF - self.floor) / (self.certain - self.floor)).clamp(0, 1)
+        head = head * moves(futures)  # whoever stands beside a wall does not run into it
         gap = futures.robot.radius_m + self.margin_m - ahead_clearance(futures)
         blocked = (gap / self.margin_m).clamp(0, 1)
         imagined = torch.maximum(head, blocked) * self.weights(futures)
