@@ -26,7 +26,7 @@ def navigation(
     candidates: Annotated[int, typer.Option(min=2, help="Candidates of a plan.")] = 12,
     horizons: Annotated[
         str, typer.Option(help="Seconds to which candidates are imagined, round by round.")
-    ] = "4,8",
+    ] = "4,8,16,32,60",
     limit_s: Annotated[float, typer.Option(min=5.0, help="Simulated seconds to reach the goal.")] = 120.0,
     store: Annotated[
         Path, typer.Option(help="Folder of finished drives: a run that was cut short goes on.")

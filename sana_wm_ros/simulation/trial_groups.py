@@ -27,14 +27,14 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Of one plan, the same on every machine: what two idle cores imagine with nano in less than a second.
+    """Of one plan, the same on every machine: what two idle cores imagine with nano in about a second.
 
     rounds_s: horizons to which candidates are halved; refined: candidates of the one generation of refinement.
     Commands go on for ``commands_s``, whatever is imagined.
     """
 
     candidates: int = 12
-    rounds_s: tuple[float, ...] = (4.0, 8.0)
+    rounds_s: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0, 60.0)
     refined: int = 4
     commands_s: float = 60.0
 
@@ -76,8 +76,7 @@ ABLATIONS: dict[str, Variant] = {
     "no halving": Variant(change=lambda s: replace(s, halving=replace(s.halving, keep_fraction=1.0))),
     "no refinement": Variant(change=lambda s: replace(s, refinement=RefinementSettings(generations=0))),
     "no warm start": Variant(warm_start=False),
-    "horizon 4 s": Variant(change=_until(4.0)),
-    "horizon 60 s": Variant(change=_until(4.0, 8.0, 16.0, 32.0, 60.0)),
+    "horizon 8 s": Variant(change=_until(4.0, 8.0)),
     "no trust discount": Variant(change=lambda s: replace(s, discount_beyond_trust=False)),
     "memory of 5 s": Variant(change=lambda s: replace(s, trail_is_free=False), memory_s=5.0),
     "trail not remembered": Variant(change=lambda s: replace(s, trail_is_free=False)),
