@@ -172,11 +172,15 @@ def _reanchoring(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 def _navigation(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     found, model = record["results"]["groups"], Path(record["settings"]["model"]).name
-    rival, ours, oracle = (found.get(name) for name in ("straight", model, "oracle"))
+    rival, oracle = found.get("straight"), found.get("oracle")
+    # A slow machine drives a short horizon through more trials: the group with the most stands for the model.
+    model = max((model, f"{model}, horizon 8 s"), key=lambda name: found.get(name, {"trials": -1})["trials"])
+    ours = found.get(model)
     if oracle:
         yield "oracle: success", f"{oracle['success']:.2f} of {oracle['trials']}", ">= 0.95"
     if ours and oracle:
-        yield f"success of {model} over the oracle's", f"{ours['success'] / oracle['success']:.2f}", ">= 0.85"
+        share = f"{ours['success'] / oracle['success']:.2f} ({ours['trials']} trials)"
+        yield f"success of {model} over the oracle's", share, ">= 0.85"
     if ours and rival:
         times = (
             f"{ours['success'] / rival['success']:.1f} x" if rival["success"] else "straight never arrives"
@@ -220,7 +224,7 @@ def groups_table(record: dict[str, Any]) -> str:
     for name, one in record["results"]["groups"].items():
         success = f"{one['success']:.2f} [{one['success_low']:.2f}, {one['success_high']:.2f}]"
         if whole := one.get("whole planner"):
-            success += f"; whole planner {whole['success']:.2f}"
+            success += f"; whole planner {whole['success']:.2f} of {whole['trials']}"
         taken = "" if one["time_s"] is None else f"{one['time_s']:.0f} s"
         lines.append(
             f"| {name} | {one['trials']} | {success} | {one['spl']:.2f} | {one['contacts_per_100_m']:.1f} | "

@@ -109,14 +109,15 @@ def test_trials_that_the_verb_drove_stand_on_the_page(tmp_path: Path, page: Modu
     group = record["results"]["groups"]["straight"]
     record["results"]["groups"] = {
         "oracle": group | {"success": 1.0, "trials": 2},
-        "nano": group | {"success": 0.5, "contacts_per_100_m": 2.0, "whole planner": {"success": 0.75}},
+        "nano": group
+        | {"success": 0.5, "contacts_per_100_m": 2.0, "whole planner": {"success": 0.75, "trials": 4}},
         "straight": group | {"contacts_per_100_m": 10.0},
     }
     rows = {what: (measured, goal) for what, measured, goal in page.rows(record)}
-    assert rows["success of nano over the oracle's"] == ("0.50", ">= 0.85")
+    assert rows["success of nano over the oracle's"] == ("0.50 (1 trials)", ">= 0.85")
     assert rows["success of nano over going straight"][0] == "straight never arrives"
     assert rows["contacts per 100 m of nano against going straight"] == ("2.0 against 10.0", "<= half")
-    assert "whole planner 0.75" in page.groups_table(record)
+    assert "whole planner 0.75 of 4" in page.groups_table(record)
 
 
 def test_deadlines_of_a_live_drive_stand_on_the_page(page: ModuleType) -> None:
