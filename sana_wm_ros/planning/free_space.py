@@ -1,8 +1,8 @@
-"""What imagined clearance, and where the robot has been, say is free; and the ways and openings in it.
+"""What imagined clearance, and where the robot has been, say is free.
 
-A grid in ``odom`` that collects evidence for free and for blocked cells over many plans. It proposes, nothing
-more: every way is imagined and judged like any other candidate, so an error here costs a candidate.
-Dimension letters: P poses, K bearing sectors, C cells, M points of a way.
+A grid in ``odom`` that collects evidence for free and for blocked cells over many plans. ``routes.py`` looks for
+ways in it, and those are imagined and judged like any other candidate: an error here costs a candidate.
+Dimension letters: P poses, K bearing sectors, C cells, M cells of a window.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import dijkstra
 
 from sana_wm_ros.planning.types import FloatArray
 
-_TOUCHED_KEPT = np.float32(0.93)
-
 Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 Evidence = NDArray[np.float32]
+
+_SUB = 4  # a scan's place is rounded to a quarter of a cell
+_BEYOND_DOUBT = 5.0
+_TOUCHED_KEPT = np.float32(0.93)  # from plan to plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,282 +52,195 @@ class FreeSpaceSettings:
 
 
 class FreeSpace:
-    """The grid follows the robot; what leaves it is forgotten."""
+    """The grid follows the robot; what leaves it is forgotten. ``changes`` counts how often it changed."""
 
     def __init__(self, radius_m: float, settings: FreeSpaceSettings | None = None) -> None:
         self.settings = settings or FreeSpaceSettings()
-        self._radius_m = radius_m
-        self._size = 2 * int(np.ceil(self.settings.half_width_m / self.settings.cell_m)) + 1
-        self._free_CC: Evidence = np.zeros((self._size, self._size), dtype=np.float32)
+        self.radius_m = radius_m
+        # Even, as routes are looked for on blocks of two by two cells.
+        self.size = 2 * int(np.ceil(self.settings.half_width_m / self.settings.cell_m)) + 2
+        self.corner: Index = np.zeros(2, dtype=np.int64)  # of cell (0, 0), in cells from odom's origin
+        self.empty = True
+        self.changes = 0
+        self._free_CC: Evidence = np.zeros((self.size, self.size), dtype=np.float32)
         self._blocked_CC: Evidence = np.zeros_like(self._free_CC)
         self._touched_CC: Evidence = np.zeros_like(self._free_CC)
-        self._trodden_CC = np.zeros(self._free_CC.shape, dtype=bool)
-        self._corner: Index | None = None  # of cell (0, 0), in cells from odom's origin
+        self._trodden_CC: Mask = np.zeros(self._free_CC.shape, dtype=np.bool_)
         self._time_s = -np.inf
-        self._graph = _Graph(self._size)
-        self._from_start: tuple[FloatArray, Index] | None = None  # until the grid changes
-        self._started = -1
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was taken in yet."""
-        return self._corner is None
+        self._stamps = _Stamps(self.settings.cell_m, self.settings.reach_m)
+        self._masks: tuple[int, Mask, Mask, Evidence] | None = None
 
     def clear(self) -> None:
         """Forget everything."""
-        self._from_start = None
+        self.changes += 1
         self._free_CC[:], self._blocked_CC[:] = 0.0, 0.0
         self._touched_CC[:], self._trodden_CC[:] = 0.0, False
-        self._corner, self._time_s = None, -np.inf
+        self.empty, self._time_s = True, -np.inf
 
     def follow(self, xy_2: FloatArray, time_s: float) -> None:
         """The robot is here now: move the grid along when it nears the rim, let old evidence fade."""
-        self._from_start = None
         here = np.floor(np.asarray(xy_2) / self.settings.cell_m).astype(np.int64)
-        corner = here - self._size // 2
-        if self._corner is None or time_s < self._time_s:
+        corner = here - self.size // 2
+        if self.empty or time_s < self._time_s:
             self.clear()
-            self._corner, self._time_s = corner, time_s
+            self.corner, self._time_s, self.empty = corner, time_s, False
             return
+        self.changes += 1
         fading = np.float32(np.exp(-(time_s - self._time_s) / self.settings.forget_s))
         self._free_CC *= fading
         self._blocked_CC *= fading
         self._time_s = time_s
-        if np.abs(corner - self._corner).max() * self.settings.cell_m > 0.25 * self.settings.half_width_m:
-            self._free_CC = _moved(self._free_CC, corner - self._corner)
-            self._blocked_CC = _moved(self._blocked_CC, corner - self._corner)
-            self._touched_CC = _moved(self._touched_CC, corner - self._corner)
-            self._corner = corner
+        if np.abs(corner - self.corner).max() * self.settings.cell_m > 0.25 * self.settings.half_width_m:
+            self._free_CC = _moved(self._free_CC, corner - self.corner)
+            self._blocked_CC = _moved(self._blocked_CC, corner - self.corner)
+            self._touched_CC = _moved(self._touched_CC, corner - self.corner)
+            self.corner = corner
 
     def add_scans(self, poses_P3: FloatArray, clearance_PK: FloatArray, weight_P: FloatArray) -> None:
         """Take in clearances (metres from the centre, sector k around bearing 2 pi k / K) seen from poses.
 
         A sector is free up to its clearance; a thin arc at that distance may be blocked. Of scans from
-        almost the same place, the one with the highest weight counts. Weights of 0 are left out.
+        almost the same place, the one with the highest weight counts. Weights of 0 and places off the grid are
+        left out.
         """
-        assert self._corner is not None, "follow comes first"
-        self._from_start = None
+        assert not self.empty, "follow comes first"
         rows = _spread(poses_P3, weight_P, self.settings.scans, 0.4)
+        cell, reach = self.settings.cell_m, self._stamps.reach
+        at = poses_P3[rows, :2] / cell - self.corner
+        inside = ((at >= 0) & (at < self.size)).all(axis=1)
+        rows, at = rows[inside], at[inside]
         if len(rows) == 0:
             return
-        cell, sectors = self.settings.cell_m, clearance_PK.shape[1]
-        poses, clearance, weight = poses_P3[rows], clearance_PK[rows], weight_P[rows]
-        middle = np.floor(poses[:, :2] / cell).astype(np.int64)
-        reach = int(self.settings.reach_m / cell)
-        window = np.arange(-reach, reach + 1)
-        # Cells of a window around each pose, relative to the exact pose.
-        x_PW = ((middle[:, :1] + window + 0.5) * cell - poses[:, :1]).astype(np.float32)
-        y_PW = ((middle[:, 1:] + window + 0.5) * cell - poses[:, 1:2]).astype(np.float32)
-        range_PWW = np.hypot(x_PW[:, :, None], y_PW[:, None, :])
-        bearing_PWW = np.arctan2(y_PW[:, None, :], x_PW[:, :, None]) - poses[:, 2, None, None].astype(
-            np.float32
-        )
-        sector_PWW = np.rint(bearing_PWW * (sectors / (2 * np.pi))).astype(np.int64) % sectors
-        limit_PWW = np.take_along_axis(
-            clearance.astype(np.float32)[:, None, :], sector_PWW.reshape(len(rows), 1, -1), axis=2
-        ).reshape(sector_PWW.shape)
-        within = range_PWW < self.settings.reach_m
-        free = within & (range_PWW < limit_PWW - 0.3 * cell)
-        blocked = within & ~free & (range_PWW < limit_PWW + cell)
-        at_x = middle[:, 0, None, None] + window[:, None] - self._corner[0]
-        at_y = middle[:, 1, None, None] + window[None, :] - self._corner[1]
-        inside = (at_x >= 0) & (at_x < self._size) & (at_y >= 0) & (at_y < self._size)
-        flat = at_x * self._size + at_y
-        heavy = np.broadcast_to(weight[:, None, None].astype(np.float32), flat.shape)
-        for grid, found in ((self._free_CC, free), (self._blocked_CC, blocked)):
-            chosen = found & inside
-            grid.ravel()[:] += np.bincount(
-                flat[chosen], weights=heavy[chosen], minlength=self._size**2
-            ).astype(np.float32)
-        np.minimum(self._free_CC, 5.0, out=self._free_CC)
-        np.minimum(self._blocked_CC, 5.0, out=self._blocked_CC)
+        self.changes += 1
+        clearance, weight = clearance_PK[rows], weight_P[rows]
+        range_PM, sector_PM = self._stamps.seen_from(at, poses_P3[rows, 2], clearance.shape[1])
+        # A sector's number may be up to twice K too high: three rounds of clearances.
+        limit_PM = np.take(np.tile(clearance.astype(np.float32), 3), sector_PM)
+        free = range_PM < limit_PM - 0.3 * cell
+        limit_PM += cell
+        blocked = np.flatnonzero((range_PM < limit_PM) & ~free)
+        wide = self.size + 2 * reach
+        flat_PM = self._stamps.cells(at, wide)
+        heavy = free * weight.astype(np.float32)[:, None]
+        inner = slice(reach, reach + self.size)
+        for grid, cells, weights in (
+            (self._free_CC, flat_PM.ravel(), heavy.ravel()),
+            (self._blocked_CC, flat_PM.ravel()[blocked], weight[blocked // flat_PM.shape[1]]),
+        ):
+            found = np.bincount(cells, weights=weights, minlength=wide * wide).reshape(wide, wide)
+            grid += found[inner, inner].astype(np.float32)
+            np.minimum(grid, _BEYOND_DOUBT, out=grid)
 
     def add_trail(self, points_P2: FloatArray) -> None:
         """Where the robot has been: its disc was free there, beyond doubt."""
-        if self._corner is None or len(points_P2) == 0:
+        if self.empty or len(points_P2) == 0:
             return
-        self._from_start = None
+        self.changes += 1
         cell = self.settings.cell_m
-        mask = np.zeros((self._size, self._size), dtype=np.uint8)
-        centres = np.rint(points_P2 / cell - self._corner - 0.5).astype(np.int64)
-        near = ((centres >= 0) & (centres < self._size)).all(axis=1)
+        mask = np.zeros((self.size, self.size), dtype=np.uint8)
+        centres = np.rint(points_P2 / cell - self.corner - 0.5).astype(np.int64)
+        near = ((centres >= 0) & (centres < self.size)).all(axis=1)
         mask[centres[near, 0], centres[near, 1]] = 1
-        reach = max(1, round(self._radius_m / cell))
+        reach = max(1, round(self.radius_m / cell))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
         trodden = cv2.dilate(mask, disc).astype(bool)
         self._trodden_CC = trodden
-        self._free_CC[trodden] = 5.0
+        self._free_CC[trodden] = _BEYOND_DOUBT
         self._blocked_CC[trodden] = 0.0
 
     def add_bumps(self, points_B2: FloatArray) -> None:
         """Where something stopped the robot: blocked, whatever was imagined."""
-        if self._corner is None or len(points_B2) == 0:
+        if self.empty or len(points_B2) == 0:
             return
-        self._from_start = None
-        cells = np.floor(points_B2 / self.settings.cell_m).astype(np.int64) - self._corner
-        cells = cells[((cells >= 0) & (cells < self._size)).all(axis=1)]
+        self.changes += 1
+        cells, _ = self._cells(points_B2)
         self._free_CC[cells[:, 0], cells[:, 1]] = 0.0
-        self._blocked_CC[cells[:, 0], cells[:, 1]] = 5.0
+        self._blocked_CC[cells[:, 0], cells[:, 1]] = _BEYOND_DOUBT
 
     def add_contacts(self, points_P2: FloatArray, weight_P: FloatArray) -> None:
         """Where something was imagined to be touched (probability): that outweighs clearance seen from afar.
 
         What is not imagined again is forgotten within some 15 plans, as imagination may have been wrong.
         """
-        self._from_start = None
+        self.changes += 1
         self._touched_CC *= _TOUCHED_KEPT
-        if self._corner is None or len(points_P2) == 0:
+        if self.empty or len(points_P2) == 0:
             return
-        cells = np.floor(points_P2 / self.settings.cell_m).astype(np.int64) - self._corner
-        inside = ((cells >= 0) & (cells < self._size)).all(axis=1)
+        cells, inside = self._cells(points_P2)
         touched = np.zeros_like(self._touched_CC)
-        np.maximum.at(touched, tuple(cells[inside].T), weight_P[inside].astype(np.float32))
+        np.maximum.at(touched, tuple(cells.T), weight_P[inside].astype(np.float32))
         np.maximum(self._touched_CC, cv2.dilate(touched, np.ones((3, 3), np.uint8)), out=self._touched_CC)
 
-    def masks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    def masks(self) -> tuple[Mask, Mask]:
         """Cells that are known to be free, and cells that seem blocked. Seen free once outweighs an arc."""
-        blocked = self._blocked_CC > np.maximum(0.3, 2.0 * self._free_CC)
-        blocked |= (self._touched_CC > 0.3) & ~self._trodden_CC
-        return (self._free_CC >= 0.3) & ~blocked, blocked
+        return self._known()[1:3]
 
-    def ways(
-        self, start_2: FloatArray, end_2: FloatArray, count: int, generator: Generator
-    ) -> list[FloatArray]:
-        """Up to ``count`` different ways (M, 2) from start to end, the cheapest first; in metres.
+    def room(self) -> Evidence:
+        """Metres (C, C) from each cell to the nearest that seems blocked."""
+        return self._known()[3]
 
-        A way further on goes through the cell from which the sum of both ways is least among those far from
-        all ways before it (via-node routes: Abraham et al., "Alternative routes in road networks", 2013).
-        """
-        if self._corner is None or count < 1:
-            return []
-        price = self._price(generator)
-        start, end = self._cell(start_2), self._cell(end_2)
-        away_s, before_s = self._from_start = self._graph.search(price, start)
-        self._started = start
-        away_e, before_e = self._graph.search(price, end)
-        through = away_s + away_e
-        found: list[FloatArray] = []
-        best = float(through[start])
-        for _ in range(3 * count):
-            via = int(np.argmin(through))
-            if len(found) == count or not through[via] < 2.5 * best + 2.0:
-                break
-            there, on = _trace(before_s, via), _trace(before_e, via)
-            way = np.concatenate([there[::-1], on[1:]])
-            if len(np.unique(way)) > 0.95 * len(way):
-                found.append(self._points(way, start_2, end_2))
-                through = self._without(through, way, 1.0)
-            else:  # out and back along the same cells
-                through = self._without(through, np.array([via]), 1.0)
-        return found
-
-    def openings(self, start_2: FloatArray, towards_2: FloatArray | None, count: int) -> list[FloatArray]:
-        """Up to ``count`` ways (M, 2) to where free space ends at the unknown, and a metre beyond.
-
-        The best ones first: near, and near to ``towards``; apart from each other.
-        """
-        if self._corner is None or count < 1:
-            return []
-        free, blocked = self.masks()
-        unknown = ~free & ~blocked
-        room = cv2.distanceTransform((~blocked).astype(np.uint8), cv2.DIST_L2, 3) * self.settings.cell_m
-        beside = cv2.dilate(unknown.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-        frontier = np.flatnonzero((free & beside & (room > self._radius_m + 0.05)).ravel())
-        start = self._cell(start_2)
-        if self._from_start is None or self._started != start:
-            self._from_start, self._started = self._graph.search(self._price(None), start), start
-        away, before = self._from_start
-        centres = self._centres(frontier)
-        far = np.hypot(*(centres - start_2).T) > 0.8
-        frontier, centres = frontier[far], centres[far]
-        score = away[frontier] * self.settings.cell_m
-        if towards_2 is not None:
-            score = score + 1.5 * np.hypot(*(centres - towards_2).T)
-        found: list[FloatArray] = []
-        while len(found) < count and len(score) and np.isfinite(score.min()):
-            pick = int(np.argmin(score))
-            way = self._points(_trace(before, int(frontier[pick]))[::-1], start_2, centres[pick])
-            heading = way[-1] - way[max(0, len(way) - 3)]
-            length = float(np.hypot(*heading))
-            if length > 1e-6:
-                way = np.concatenate([way, way[-1:] + heading / length])
-            found.append(way)
-            apart = np.hypot(*(centres - centres[pick]).T) > 1.0
-            frontier, centres, score = frontier[apart], centres[apart], score[apart]
-        return found
-
-    def _price(self, generator: Generator | None) -> FloatArray:
-        """Per metre and cell; slightly shuffled, so that ways that are about as good take turns."""
+    def price(self, generator: Generator | None = None) -> Evidence:
+        """Per metre and cell (C, C); with a generator slightly shuffled, so that ways as good take turns."""
         options = self.settings
-        free, blocked = self.masks()
-        room = cv2.distanceTransform((~blocked).astype(np.uint8), cv2.DIST_L2, 5) * options.cell_m
-        price = np.where(free, np.where(self._trodden_CC, 1.0, options.imagined_price), options.unknown_price)
-        price += options.near_price * np.maximum(0.0, 1.0 - (room - self._radius_m) / options.comfort_m)
-        price[room < self._radius_m] = options.blocked_price
+        free_price = np.where(self._trodden_CC, np.float32(1.0), np.float32(options.imagined_price))
+        price = np.where(self.masks()[0], free_price, np.float32(options.unknown_price))
+        room = self.room() - self.radius_m
+        price += options.near_price * np.maximum(0.0, 1.0 - room / np.float32(options.comfort_m))
+        price[room < 0] = options.blocked_price
         if generator is not None:
             coarse = generator.uniform(0.85, 1.15, size=(8, 8)).astype(np.float32)
-            price *= cv2.resize(coarse, (self._size, self._size), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(price.ravel(), dtype=np.float64)
+            price *= cv2.resize(coarse, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        return price
 
-    def _cell(self, xy_2: FloatArray) -> int:
-        """The cell of a point; of one beyond the grid, the nearest on the rim."""
-        assert self._corner is not None
-        cell = np.floor(np.asarray(xy_2) / self.settings.cell_m).astype(np.int64) - self._corner
-        x, y = np.clip(cell, 0, self._size - 1)
-        return int(x * self._size + y)
+    def _cells(self, points_P2: FloatArray) -> tuple[Index, Mask]:
+        """Cells (., 2) of the points on the grid, and which of the points (P,) these are."""
+        cells = np.floor(points_P2 / self.settings.cell_m).astype(np.int64) - self.corner
+        inside = ((cells >= 0) & (cells < self.size)).all(axis=1)
+        return cells[inside], inside
 
-    def _centres(self, cells: Index) -> FloatArray:
-        assert self._corner is not None
-        at = np.stack([cells // self._size, cells % self._size], axis=-1)
-        return np.asarray((at + self._corner + 0.5) * self.settings.cell_m, dtype=np.float64)
-
-    def _points(self, cells: Index, start_2: FloatArray, end_2: FloatArray) -> FloatArray:
-        """Cells as a smooth line from start to end."""
-        points = self._centres(cells)
-        padded = np.concatenate([points[:1], points[:1], points, points[-1:], points[-1:]])
-        smooth = np.stack([np.convolve(padded[:, i], np.full(5, 0.2), mode="valid") for i in (0, 1)], axis=-1)
-        return np.concatenate([start_2[None], smooth[1:-1], end_2[None]])
-
-    def _without(self, cost: FloatArray, cells: Index, apart_m: float) -> FloatArray:
-        """The same costs, endless within ``apart_m`` of some cells."""
-        mask = np.ones((self._size, self._size), dtype=np.uint8)
-        mask.ravel()[cells] = 0
-        far = cv2.distanceTransform(mask, cv2.DIST_L2, 3).ravel() * self.settings.cell_m > apart_m
-        return np.where(far, cost, np.inf)
+    def _known(self) -> tuple[int, Mask, Mask, Evidence]:
+        if self._masks is None or self._masks[0] != self.changes:
+            blocked = self._blocked_CC > np.maximum(0.3, 2.0 * self._free_CC)
+            blocked |= (self._touched_CC > 0.3) & ~self._trodden_CC
+            free = (self._free_CC >= 0.3) & ~blocked
+            room = cv2.distanceTransform((~blocked).astype(np.uint8), cv2.DIST_L2, 5) * self.settings.cell_m
+            self._masks = (self.changes, free, blocked, room)
+        return self._masks
 
 
-class _Graph:
-    """Eight-connected cells of a square grid: built once, priced for each search."""
+class _Stamps:
+    """Ranges and bearings of the cells around a scan's place: tables, one for each sixteenth of a cell."""
 
-    def __init__(self, size: int) -> None:
-        index = np.arange(size * size).reshape(size, size)
-        pairs = [
-            (index[:-1], index[1:], 1.0),
-            (index[:, :-1], index[:, 1:], 1.0),
-            (index[:-1, :-1], index[1:, 1:], np.sqrt(2.0)),
-            (index[:-1, 1:], index[1:, :-1], np.sqrt(2.0)),
-        ]
-        rows = np.concatenate([end.ravel() for a, b, _ in pairs for end in (a, b)])
-        columns = np.concatenate([end.ravel() for a, b, _ in pairs for end in (b, a)])
-        lengths = np.concatenate([np.full(2 * a.size, length) for a, _, length in pairs])
-        edge = np.arange(len(rows)) + 1.0
-        self._matrix = coo_array((edge, (rows, columns)), shape=(size * size,) * 2).tocsr()
-        order = self._matrix.data.astype(np.int64) - 1
-        self._rows, self._columns, self._half_lengths = rows[order], columns[order], 0.5 * lengths[order]
+    def __init__(self, cell_m: float, reach_m: float) -> None:
+        self.reach = int(np.ceil(reach_m / cell_m))
+        window = np.arange(-self.reach, self.reach + 1)
+        x_M, y_M = (axis.ravel() for axis in np.meshgrid(window, window, indexing="ij"))
+        within = np.hypot(x_M, y_M) * cell_m < reach_m + cell_m
+        self._x_M, self._y_M = x_M[within], y_M[within]
+        sub_S2 = (np.stack(np.divmod(np.arange(_SUB * _SUB), _SUB), axis=-1) + 0.5) / _SUB
+        x_SM = (self._x_M + 0.5 - sub_S2[:, :1]) * cell_m
+        y_SM = (self._y_M + 0.5 - sub_S2[:, 1:]) * cell_m
+        range_SM = np.hypot(x_SM, y_SM)
+        self._range_SM = np.where(range_SM < reach_m, range_SM, np.inf).astype(np.float32)
+        self._turn_SM = (np.arctan2(y_SM, x_SM) / (2 * np.pi) % 1.0).astype(np.float32)
 
-    def search(self, price: FloatArray, start: int) -> tuple[FloatArray, Index]:
-        """Cost, in cells times price, of every cell from ``start``, and the cell before it."""
-        self._matrix.data = self._half_lengths * (price[self._rows] + price[self._columns])
-        away, before = dijkstra(self._matrix, indices=start, return_predecessors=True)
-        return away, before
+    def seen_from(
+        self, at_P2: FloatArray, yaw_P: FloatArray, sectors: int
+    ) -> tuple[Evidence, NDArray[np.int32]]:
+        """Metres (P, M) to each cell (inf: out of reach), and where in three rounds of each row's sectors it lies."""
+        sub = ((at_P2 - np.floor(at_P2)) * _SUB).astype(np.int64)
+        table = sub[:, 0] * _SUB + sub[:, 1]
+        first_P = 0.5 + sectors * (1.0 - (yaw_P / (2 * np.pi)) % 1.0)
+        place_PM = self._turn_SM[table] * np.float32(sectors)
+        place_PM += first_P.astype(np.float32)[:, None]
+        sector_PM = place_PM.astype(np.int32)
+        sector_PM += 3 * sectors * np.arange(len(yaw_P), dtype=np.int32)[:, None]
+        return self._range_SM[table], sector_PM
 
-
-def _trace(before: Index, cell: int) -> Index:
-    """Cells from ``cell`` back to where the search began."""
-    way = [cell]
-    while before[way[-1]] >= 0:
-        way.append(int(before[way[-1]]))
-    return np.array(way)
+    def cells(self, at_P2: FloatArray, wide: int) -> Index:
+        """Numbers (P, M) of the cells in a grid of ``wide`` by ``wide`` cells that begins ``reach`` before cell 0."""
+        first = np.floor(at_P2).astype(np.int64) + self.reach
+        return (first[:, 0] * wide + first[:, 1])[:, None] + (self._x_M * wide + self._y_M)
 
 
 def _moved(grid: Evidence, by: Index) -> Evidence:
@@ -345,5 +259,6 @@ def _spread(poses_P3: FloatArray, weight_P: FloatArray, most: int, apart_m: floa
     """Rows of poses in different places, those of the highest weight, at most so many."""
     rows = np.flatnonzero((weight_P > 0) & np.isfinite(poses_P3).all(axis=1))
     rows = rows[np.argsort(-weight_P[rows], kind="stable")]
-    _, first = np.unique(np.round(poses_P3[rows, :2] / apart_m).astype(np.int64), axis=0, return_index=True)
+    place = np.round(poses_P3[rows, :2] / apart_m).astype(np.int64)
+    _, first = np.unique(place[:, 0] * 2**32 + place[:, 1], return_index=True)
     return rows[np.sort(first)[:most]]

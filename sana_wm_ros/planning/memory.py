@@ -6,18 +6,16 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from sana_wm_ros.geometry import se2
 from sana_wm_ros.planning.critics.contact import ContactModel
 from sana_wm_ros.planning.free_space import FreeSpace, FreeSpaceSettings
+from sana_wm_ros.planning.routes import Routes
 from sana_wm_ros.planning.tracking import references
+from sana_wm_ros.planning.trail import Trail
 from sana_wm_ros.planning.types import FloatArray, Futures, Goal, Plan, RobotState
 
-_TRAIL_APART_M = 0.1
-_TRAIL_POINTS = 3000
-_TRODDEN_M, _SNAP_M = 0.08, 0.25
 _PLACES = 400
 _JUMP_M, _FASTEST_MPS = 1.0, 5.0
 _CONTACT_DROP = 0.3  # of the chance to have touched nothing, in one frame
@@ -32,13 +30,14 @@ class Memory:
         self, radius_m: float, settings: FreeSpaceSettings | None = None, *, trail_is_free: bool = True
     ) -> None:
         self.free_space = FreeSpace(radius_m, settings)
+        self._routes = Routes(self.free_space)
         self._radius_m, self._contact, self._trail_is_free = radius_m, ContactModel(), trail_is_free
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
         self.free_space.clear()
-        self._trail: list[FloatArray] = []
+        self._trail = Trail()
         self._places: list[Tensor] = []
         self._place_pose_3: FloatArray | None = None
         self._last: RobotState | None = None
@@ -52,14 +51,13 @@ class Memory:
     @property
     def trail_P3(self) -> FloatArray:
         """Poses (P, 3) where the robot has been, the oldest first, a tenth of a metre apart."""
-        return np.array(self._trail) if self._trail else np.zeros((0, 3))
+        return self._trail.poses_P3
 
     def trodden(self, poses_NF3: FloatArray) -> NDArray[np.bool_]:
         """Which poses (N, F) lie on the trail, to a few centimetres: through doorways there are no more to spare."""
-        if not (self._trail and self._trail_is_free):
+        if not self._trail_is_free:
             return np.zeros(poses_NF3.shape[:2], dtype=np.bool_)
-        away_NF, _ = KDTree(self.trail_P3[:, :2]).query(poses_NF3[..., :2])
-        return np.asarray(away_NF <= _TRODDEN_M)
+        return self._trail.carries(poses_NF3[..., :2])
 
     @property
     def visited_ME(self) -> Tensor | None:
@@ -68,11 +66,7 @@ class Memory:
 
     def been(self, poses_P3: FloatArray) -> None:
         """The robot was at these poses, in order of time."""
-        for pose_3 in poses_P3:
-            last = self._trail[-1] if self._trail else None
-            if last is None or np.hypot(*(pose_3[:2] - last[:2])) >= _TRAIL_APART_M:
-                self._trail.append(np.array(pose_3))
-        del self._trail[:-_TRAIL_POINTS]
+        self._trail.add(poses_P3)
 
     def tried(self, start: RobotState, plan: Plan) -> bool:
         """The robot followed ``plan`` until now. Where it stands though it was to move, something stops it: true."""
@@ -140,24 +134,10 @@ class Memory:
 
     def ways(self, start_3: FloatArray, goal: Goal, count: int, generator: Generator) -> list[FloatArray]:
         """Different ways (M, 2) to the goal through what seems free."""
-        if self.free_space.empty:
-            return []
-        ways = self.free_space.ways(start_3[:2], np.array([goal.x_m, goal.y_m]), count, generator)
-        return [self._on_trail(way) for way in ways]
-
-    def _on_trail(self, way_M2: FloatArray) -> FloatArray:
-        """A way that runs beside the trail, moved onto it: the grid is coarser than a doorway leaves room."""
-        if not (self._trail and self._trail_is_free):
-            return way_M2
-        trail = self.trail_P3[:, :2]
-        away_M, nearest_M = KDTree(trail).query(way_M2)
-        moved = np.where((away_M <= _SNAP_M)[:, None], trail[nearest_M], way_M2)
-        moved[0], moved[-1] = way_M2[0], way_M2[-1]
-        return moved
+        ways = self._routes.ways(start_3[:2], np.array([goal.x_m, goal.y_m]), count, generator)
+        return [self._trail.onto(way) for way in ways] if self._trail_is_free else ways
 
     def openings(self, start_3: FloatArray, goal: object, count: int) -> list[FloatArray]:
         """Ways (M, 2) to where what seems free ends at the unknown."""
-        if self.free_space.empty:
-            return []
         towards = np.array([goal.x_m, goal.y_m]) if isinstance(goal, Goal) else None
-        return self.free_space.openings(start_3[:2], towards, count)
+        return self._routes.openings(start_3[:2], towards, count)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sana_wm_ros.planning.free_space import FreeSpace, FreeSpaceSettings
+from sana_wm_ros.planning.free_space import FreeSpace, FreeSpaceSettings, _spread
+from sana_wm_ros.planning.routes import Routes
 
 # A wall at x = 2, of overlapping discs, with a door from y = 1.2 to y = 2.2.
 WALL = tuple((2.0, y, 0.1) for y in np.arange(-4.0, 4.01, 0.15) if not 1.1 < y < 2.3)
@@ -23,7 +24,7 @@ def seen(kit, discs=WALL, poses=SEEN_FROM, radius=0.2, **settings):
 
 def test_a_way_goes_through_the_door_and_keeps_clear_of_the_wall(kit):
     world, space = seen(kit)
-    way = space.ways(np.zeros(2), np.array([4.0, 0.0]), 1, np.random.default_rng(0))[0]
+    way = Routes(space).ways(np.zeros(2), np.array([4.0, 0.0]), 1, np.random.default_rng(0))[0]
     assert np.allclose(way[0], 0.0) and np.allclose(way[-1], [4.0, 0.0])
     assert world.distance(way).min() > 0.2
     crossing = way[np.argmin(np.abs(way[:, 0] - 2.0))]
@@ -35,7 +36,7 @@ def test_ways_differ_and_the_cheapest_comes_first(kit):
     block = tuple((2.0, y, 0.3) for y in np.arange(-0.6, 0.61, 0.3))
     poses = np.array([[0, 0, 0], [1, 1.8, 0], [1, -1.8, 0], [3, 1.5, 0], [3, -1.5, 0]], dtype=float)
     _, space = seen(kit, discs=block, poses=poses)
-    ways = space.ways(np.zeros(2), np.array([4.0, 0.0]), 3, np.random.default_rng(0))
+    ways = Routes(space).ways(np.zeros(2), np.array([4.0, 0.0]), 3, np.random.default_rng(0))
     sides = {np.sign(way[np.argmin(np.abs(way[:, 0] - 2.0)), 1]) for way in ways}
     assert sides == {-1.0, 1.0}
     length = [np.hypot(*np.diff(way, axis=0).T).sum() for way in ways]
@@ -44,13 +45,13 @@ def test_ways_differ_and_the_cheapest_comes_first(kit):
 
 def test_the_same_seed_gives_the_same_ways(kit):
     _, space = seen(kit)
-    make = lambda seed: space.ways(np.zeros(2), np.array([4.0, 0.0]), 2, np.random.default_rng(seed))  # noqa: E731
+    make = lambda seed: Routes(space).ways(np.zeros(2), np.array([4.0, 0.0]), 2, np.random.default_rng(seed))  # noqa: E731
     assert all(np.array_equal(a, b) for a, b in zip(make(3), make(3), strict=True))
 
 
 def test_an_opening_leads_through_the_door_into_the_unknown(kit):
     _, space = seen(kit, reach_m=2.5)
-    ends = [way[-1] for way in space.openings(np.zeros(2), np.array([6.0, 1.7]), 2)]
+    ends = [way[-1] for way in Routes(space).openings(np.zeros(2), np.array([6.0, 1.7]), 2)]
     assert any(end[0] > 2.0 and 0.8 < end[1] < 2.6 for end in ends)
 
 
@@ -58,14 +59,14 @@ def test_where_the_robot_has_been_is_free_whatever_was_imagined(kit):
     _, space = seen(kit, discs=tuple((2.0, y, 0.1) for y in np.arange(-4.0, 4.01, 0.15)))
     trail = np.stack([np.linspace(0.0, 4.0, 41), np.full(41, -2.0)], axis=-1)
     space.add_trail(trail)
-    way = space.ways(np.zeros(2), np.array([4.0, 0.0]), 1, np.random.default_rng(0))[0]
+    way = Routes(space).ways(np.zeros(2), np.array([4.0, 0.0]), 1, np.random.default_rng(0))[0]
     assert abs(way[np.argmin(np.abs(way[:, 0] - 2.0)), 1] + 2.0) < 0.2
 
 
 def test_evidence_moves_with_the_grid_and_fades(kit):
     _, space = seen(kit, forget_s=10.0)
     space.follow(np.array([3.0, 0.0]), 1.0)
-    way = space.ways(np.zeros(2), np.array([4.0, 0.0]), 1, np.random.default_rng(0))[0]
+    way = Routes(space).ways(np.zeros(2), np.array([4.0, 0.0]), 1, np.random.default_rng(0))[0]
     assert 1.2 < way[np.argmin(np.abs(way[:, 0] - 2.0)), 1] < 2.2
     space.follow(np.array([3.0, 0.0]), 100.0)
     free, blocked = space.masks()
@@ -81,7 +82,7 @@ def test_a_clock_that_jumps_back_forgets_everything(kit):
 @pytest.mark.parametrize("end", [[500.0, -300.0], [0.0, 0.0]])
 def test_ends_beyond_the_grid_or_right_here_are_fine(kit, end):
     _, space = seen(kit)
-    ways = space.ways(np.zeros(2), np.array(end), 3, np.random.default_rng(0))
+    ways = Routes(space).ways(np.zeros(2), np.array(end), 3, np.random.default_rng(0))
     assert ways and all(np.isfinite(way).all() and np.allclose(way[-1], end) for way in ways)
 
 
@@ -96,3 +97,41 @@ def test_what_is_not_finite_is_left_out(kit):
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="cell_m"):
         FreeSpaceSettings(cell_m=0.0)
+
+
+def exact_scans(space, poses_P3, clearance_PK, weight_P):
+    """The slow twin of ``add_scans``: every cell of the grid from the exact pose, one scan after the other."""
+    options, size = space.settings, space.size
+    free_CC, blocked_CC = np.zeros((size, size)), np.zeros((size, size))
+    cells = (
+        np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), axis=-1) + space.corner + 0.5
+    ) * 0.15
+    for (x, y, yaw), clearance_K, weight in zip(poses_P3, clearance_PK, weight_P, strict=True):
+        away = np.hypot(cells[..., 0] - x, cells[..., 1] - y)
+        bearing = np.arctan2(cells[..., 1] - y, cells[..., 0] - x) - yaw
+        limit = clearance_K[np.rint(bearing * len(clearance_K) / (2 * np.pi)).astype(int) % len(clearance_K)]
+        within = away < options.reach_m
+        free = within & (away < limit - 0.3 * 0.15)
+        free_CC += weight * free
+        blocked_CC += weight * (within & ~free & (away < limit + 0.15))
+    return np.minimum(free_CC, 5.0), np.minimum(blocked_CC, 5.0)
+
+
+@pytest.mark.parametrize(("rounded", "equal"), [(True, 0.9999), (False, 0.93)])
+def test_stamped_scans_equal_exact_ones_from_places_rounded_to_a_quarter_of_a_cell(rounded, equal):
+    random = np.random.default_rng(0)
+    poses = np.stack([*random.uniform(-7.0, 7.0, (2, 30)), random.uniform(-9.0, 9.0, 30)], axis=-1)
+    if rounded:
+        poses[:, :2] = (np.floor(poses[:, :2] / 0.0375) + 0.5) * 0.0375
+    clearance, weight = random.uniform(0.3, 6.0, (30, 24)), random.uniform(0.1, 1.0, 30)
+    space = FreeSpace(0.2)
+    space.follow(np.array([0.3, -0.4]), 0.0)
+    space.add_scans(poses, clearance, weight)
+    rows = _spread(poses, weight, 60, 0.4)
+    free_CC, blocked_CC = exact_scans(space, poses[rows], clearance[rows], weight[rows])
+    assert free_CC.max() > 3 and blocked_CC.max() > 1
+    # From other places, cells differ that the rounding moves over an edge.
+    assert np.mean(np.abs(space._free_CC - free_CC) < 1e-4) >= equal
+    assert np.mean(np.abs(space._blocked_CC - blocked_CC) < 1e-4) >= equal
+    assert space._free_CC.sum() == pytest.approx(free_CC.sum(), rel=0.01)
+    assert space._blocked_CC.sum() == pytest.approx(blocked_CC.sum(), rel=0.03)

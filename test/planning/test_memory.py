@@ -75,19 +75,15 @@ def test_bumps_are_blocked_for_a_minute(kit):
     assert len(memory.bumps_B2) == 0
 
 
-def test_ways_beside_the_trail_are_moved_onto_it(kit):
-    memory = Memory(0.2)
-    memory.been(along_x(*np.arange(0.0, 4.0, 0.125)))
-    way = np.array([[0.0, 0.2], [1.0, 0.2], [2.0, 0.3], [3.0, -0.1], [4.0, 0.2]])
-    # 0.2 and 0.1 m beside it: onto it; 0.3 m: a way of its own; both ends stay.
-    moved = memory._on_trail(way)
-    assert moved == pytest.approx(np.array([[0.0, 0.2], [1.0, 0.0], [2.0, 0.3], [3.0, 0.0], [4.0, 0.2]]))
-    assert np.array_equal(Memory(0.2)._on_trail(way), way)
-    poses = np.array([[[1.0, 0.05, 0.0], [1.0, 0.1, 0.0]]])
-    assert memory.trodden(poses).tolist() == [[True, False]]
-    strict = Memory(0.2, trail_is_free=False)
-    strict.been(along_x(0.0, 1.0))
-    assert not strict.trodden(poses).any() and np.array_equal(strict._on_trail(way), way)
+def test_ways_run_on_the_trail_where_it_is_free(kit):
+    memory, strict = Memory(0.2), Memory(0.2, trail_is_free=False)
+    poses, found = np.array([[[1.0, 0.05, 0.0], [1.0, 0.1, 0.0]]]), []
+    for one in (memory, strict):
+        one.been(along_x(*np.arange(0.0, 4.0, 0.125)))
+        one.arrive(kit.state(x=4.0))
+        found += one.ways(np.zeros(3), Goal(x_m=4.0, y_m=0.0), 1, np.random.default_rng(0))
+    assert memory.trodden(poses).tolist() == [[True, False]] and not strict.trodden(poses).any()
+    assert np.abs(found[0][:, 1]).max() == 0.0 < np.abs(found[1][:, 1]).max()
 
 
 def test_what_is_imagined_to_be_touched_is_blocked_however_free_it_looks(kit):
@@ -99,5 +95,8 @@ def test_what_is_imagined_to_be_touched_is_blocked_however_free_it_looks(kit):
     memory.imagined(futures)
     _, blocked = memory.free_space.masks()
     assert blocked.sum() >= 9
-    cell = memory.free_space._cell(np.array([0.9, 0.0]))
-    assert blocked.ravel()[cell], "where the disc's front is at the first contact"
+    cell = (
+        np.floor(np.array([0.9, 0.0]) / memory.free_space.settings.cell_m).astype(int)
+        - memory.free_space.corner
+    )
+    assert blocked[tuple(cell)], "where the disc's front is at the first contact"

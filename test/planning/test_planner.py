@@ -128,7 +128,8 @@ def test_the_last_plan_keeps_the_next_one_from_getting_worse(kit):
         cold.append(poor.plan(world, start, GOAL, 60.0, np.random.default_rng(seed)).plan.cost)
         warm.append(poor.plan(world, start, GOAL, 60.0, np.random.default_rng(seed), first).plan.cost)
     assert max(warm) <= first.cost + 0.05
-    assert np.mean(warm) < np.mean(cold) - 0.5
+    assert np.mean(warm) < np.mean(cold) - 0.3, "by more than its steadiness"
+    assert max(warm) < max(cold) - 1.0, "four candidates alone are a matter of luck"
 
 
 def test_reasons_instead_of_plans(kit):
