@@ -20,6 +20,14 @@ def shipped_weights() -> dict[str, float]:
     return CriticManager.load(sorted(available())).weights
 
 
+def critics_for(spec: ModelSpec, weights: Mapping[str, float]) -> CriticManager:
+    """Critics with these weights; raises BadCritic where one needs what such a model does not foretell."""
+    critics = CriticManager.load(sorted(weights))
+    critics.set_weights(weights)
+    critics.meet(spec)
+    return critics
+
+
 class PlannerFactory:
     """Makes planners that share one set of critics, so weights may change while one of them runs.
 
@@ -34,8 +42,7 @@ class PlannerFactory:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._spec, self._clock = settings, spec, clock
-        self._critics = CriticManager.load(sorted(weights))
-        self.set_weights(weights)
+        self._critics = critics_for(spec, weights)
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """Weights by critic, from the next scoring on."""

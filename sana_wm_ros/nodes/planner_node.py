@@ -20,7 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from sana_wm_ros.nodes import model_loading
 from sana_wm_ros.nodes.parameter_server import ParameterServer
-from sana_wm_ros.nodes.planner_factory import shipped_weights
+from sana_wm_ros.nodes.planner_factory import critics_for, shipped_weights
 from sana_wm_ros.nodes.runtime import Runtime
 from sana_wm_ros.planning.critic_manager import BadCritic
 
@@ -59,6 +59,9 @@ class PlannerNode(LifecycleNode):
         begin_s = time.monotonic()
         try:
             model = self._load_model(self.server.settings.model)
+            critics_for(
+                model.spec, self.server.critic_weights
+            )  # refused by name before the model is tried out
             model_loading.warm(model, self.server.settings.planner.candidates)
             self._runtime = Runtime(self, model, self.server, self._trace)
         except Exception as error:

@@ -12,6 +12,7 @@ import torch
 
 from sana_wm_ros.planning.critics import GROUP, SHIPPED
 from sana_wm_ros.planning.types import Critic, FloatArray, Futures
+from sana_wm_ros.world_model.protocol import FORETOLD, ModelSpec
 
 
 class BadCritic(RuntimeError):
@@ -42,6 +43,7 @@ class CriticManager:
             if names.count(name) > 1:
                 raise BadCritic(f"critic '{name}' is listed twice; every critic may be used once")
         self._critics = {critic.name: critic for critic in critics}
+        self._refused: dict[str, str] = {}  # critics that this model cannot serve, and why
         self.set_weights({critic.name: critic.weight for critic in critics})
 
     @staticmethod
@@ -90,6 +92,27 @@ class CriticManager:
         for name, weight in weights.items():
             self._critics[name].weight = float(weight)
 
+    def meet(self, spec: ModelSpec) -> None:
+        """The model is of this kind: raises BadCritic for a critic that needs what it does not foretell.
+
+        One of weight 0 is let off; it is refused when it is scored after all.
+        """
+        self._refused = {}
+        known = ", ".join(sorted(spec.foretells)) or "latents only"
+        for name, critic in self._critics.items():
+            needs: Sequence[str] = getattr(critic, "needs", ())
+            if isinstance(needs, str) or not set(needs) <= set(FORETOLD):
+                raise BadCritic(f"critic '{name}' needs {needs!r}; models foretell {', '.join(FORETOLD)}")
+            missing = [head for head in needs if head not in spec.foretells]
+            if missing:
+                self._refused[name] = (
+                    f"critic '{name}' needs a world model that foretells {', '.join(missing)}; this one foretells "
+                    f"{known}: set critics.{name}.weight to 0, or choose a model that has it"
+                )
+        for name, why in self._refused.items():
+            if self._critics[name].weight != 0:
+                raise BadCritic(why)
+
     @torch.inference_mode()
     def score(self, futures: Futures) -> tuple[FloatArray, dict[str, FloatArray]]:
         """Total cost (N,) and every critic's weighted share, (N,) each. A weight of 0 skips a critic."""
@@ -99,6 +122,8 @@ class CriticManager:
             if critic.weight == 0:
                 shares[name] = np.zeros(size)
                 continue
+            if name in self._refused:
+                raise BadCritic(self._refused[name])
             cost = torch.as_tensor(critic.score(futures)).detach().to("cpu", torch.float64).numpy()
             if cost.shape != (size,):
                 raise BadCritic(

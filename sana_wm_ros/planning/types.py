@@ -154,7 +154,11 @@ class Futures:
 
 
 class Critic(Protocol):
-    """One cost. ``weight`` may change while planning runs; the planner multiplies by it."""
+    """One cost. ``weight`` may change while planning runs; the planner multiplies by it.
+
+    A critic that reads what only some models foretell (``world_model.protocol.FORETOLD``) says so in an attribute
+    ``needs``, a tuple of those names; without one it needs latents and poses only.
+    """
 
     name: str
     weight: float

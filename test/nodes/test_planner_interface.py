@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -194,3 +195,20 @@ def test_configure_and_cleanup_can_be_repeated(start_node: Any, rig: RobotRig) -
         assert node.autostart()
     rig.send_goal_when_heard(50.0, 0.0)
     rig.wait_until_driving()
+
+
+def test_a_critic_that_needs_what_the_model_lacks_is_refused_at_configure(
+    start_node: Any, model_folder: Any, log: Log
+) -> None:
+    def without_place(settings: Any) -> Any:
+        from sana_wm_ros.world_model.checkpoint import load_model
+
+        model = load_model(model_folder)
+        model.spec = dataclasses.replace(model.spec, foretells=model.spec.foretells - {"place"})
+        return model
+
+    off = {"critics__goal_image__weight": 0.0, "critics__novelty__weight": 0.0}
+    assert not start_node(load_model=without_place, active=False).autostart()
+    said = "cannot be configured: critic 'goal_image' needs a world model that foretells place; this one foretells"
+    assert log.has(said, "set critics.goal_image.weight to 0")
+    assert start_node(load_model=without_place, active=False, **off).autostart()

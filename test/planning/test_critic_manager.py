@@ -1,6 +1,7 @@
 """Critics are found by name, added up by weight, and named when they misbehave."""
 
 import re
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import torch
 
 from sana_wm_ros.planning.critic_manager import BadCritic, CriticManager, available
 from sana_wm_ros.planning.critics import GROUP, SHIPPED
+from sana_wm_ros.planning.types import Goal
+from sana_wm_ros.world_model.toy import tiny_navigation_model
 
 
 class Constant:
@@ -116,3 +119,54 @@ def test_the_package_registers_exactly_the_shipped_critics():
     setup = (Path(__file__).parents[2] / "setup.py").read_text()
     registered = re.findall(r'"(\w+) = (sana_wm_ros\.planning\.critics\.[\w.]+:\w+)"', setup)
     assert dict(registered) == SHIPPED
+
+
+def model_that_foretells(*heads):
+    return replace(tiny_navigation_model().spec, foretells=frozenset(heads))
+
+
+def test_a_critic_that_needs_what_the_model_does_not_foretell_is_refused_by_both_names():
+    manager = CriticManager.load(["collision", "novelty", "smoothness"], found=[])
+    manager.meet(model_that_foretells("collision", "clearance", "place"))
+    said = (
+        "critic 'novelty' needs a world model that foretells place; this one foretells clearance, collision"
+    )
+    with pytest.raises(BadCritic, match=said):
+        manager.meet(model_that_foretells("collision", "clearance"))
+    CriticManager.load(["smoothness", "control_effort"], found=[]).meet(model_that_foretells())
+
+
+def test_a_critic_of_weight_0_is_let_off_until_it_is_given_one(futures):
+    manager = CriticManager.load(["novelty", "smoothness"], {"novelty": {"weight": 0.0}}, found=[])
+    manager.meet(model_that_foretells())
+    assert manager.score(futures)[1]["novelty"].tolist() == [0.0, 0.0]
+    manager.set_weights({"novelty": 1.0})
+    with pytest.raises(BadCritic, match="'novelty' needs a world model that foretells place"):
+        manager.score(futures)
+
+
+def test_a_need_that_no_model_knows_is_refused(futures):
+    critic = Constant("misspelt")
+    critic.needs = ("colision",)
+    with pytest.raises(BadCritic, match=r"'misspelt' needs \('colision',\); models foretell collision, cl"):
+        CriticManager([critic]).meet(model_that_foretells("collision"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_critics_say_what_they_need(kit, name):
+    """Without the heads that a critic does not name, its cost is the same."""
+    critic = CriticManager.load([name], found=[])._critics[name]
+    needs = set(getattr(critic, "needs", ()))
+    twists = [[[0.4, 0, 0]] * 4, [[0.2, 0, 0.3]] * 4]
+    for goal in (Goal(x_m=1.0, y_m=0.0), None):
+        whole = kit.futures(twists, collision=[0.0, 0.1, 0.2, 0.1], goal=goal)
+        rollout = whole.rollout
+        blank = {
+            "collision": {"collision_NF": torch.full_like(rollout.collision_NF, torch.nan)},
+            "clearance": {"clearance_NFK": rollout.clearance_NFK[..., :0]},
+            "uncertainty": {"uncertainty_NF": torch.full_like(rollout.uncertainty_NF, torch.nan)},
+            "place": {"place_NFE": rollout.place_NFE[..., :0]},
+        }
+        lacking = {key: value for head in set(blank) - needs for key, value in blank[head].items()}
+        found = critic.score(replace(whole, rollout=replace(rollout, **lacking)))
+        assert torch.equal(critic.score(whole), found)

@@ -15,6 +15,7 @@ class KeepRight:
     """
 
     name = "keep_right"
+    needs = ("clearance",)
 
     def __init__(self, weight: float = 1.0) -> None:
         self.weight = weight

@@ -17,6 +17,7 @@ class Clearance:
     """
 
     name = "clearance"
+    needs = ("clearance",)
 
     def __init__(self, weight: float = 3.0, comfort_m: float = 0.9, trust_s: float = 20.0) -> None:
         self.weight = weight

@@ -21,6 +21,7 @@ class Collision:
     """
 
     name = "collision"
+    needs = ("collision", "clearance")
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ class GoalImage:
     """
 
     name = "goal_image"
+    needs = ("place",)
 
     def __init__(self, weight: float = 10.0) -> None:
         self.weight = weight

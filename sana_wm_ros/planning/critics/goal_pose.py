@@ -18,6 +18,7 @@ class GoalPose:
     """
 
     name = "goal_pose"
+    needs = ("collision", "clearance")
 
     def __init__(
         self, weight: float = 1.0, heading_m_per_rad: float = 0.3, contact: ContactModel | None = None

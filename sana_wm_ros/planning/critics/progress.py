@@ -17,6 +17,7 @@ class Progress:
     """
 
     name = "progress"
+    needs = ("collision", "clearance")
 
     def __init__(self, weight: float = 3.0, contact: ContactModel | None = None) -> None:
         self.weight = weight

@@ -16,6 +16,7 @@ class Uncertainty:
     """
 
     name = "uncertainty"
+    needs = ("uncertainty",)
 
     def __init__(self, weight: float = 0.5) -> None:
         self.weight = weight
