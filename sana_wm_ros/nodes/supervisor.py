@@ -10,7 +10,7 @@ clock in either case.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sana_wm_ros.nodes.settings import SafetySettings
 
@@ -67,6 +67,8 @@ def verdict(facts: Facts, limits: SafetySettings) -> Stop | None:
         if stop := _stale(name, age_s, 0.0 if facts.sim_time else silence_s, limit_s):
             return stop
     if facts.failure is not None:
+        if facts.goal_ended == "goal unreachable" and not facts.goal:
+            return replace(facts.failure, sentence=f"goal unreachable: {facts.failure.sentence}")
         return facts.failure
     if not facts.goal:
         sentence = facts.goal_ended or "no goal was given"

@@ -86,3 +86,10 @@ def test_a_stale_camera_is_told_before_the_plan_that_it_ended() -> None:
 def test_a_shorter_timeout_stops_earlier() -> None:
     stop = verdict(dataclasses.replace(GOOD, image_age_s=0.2), SafetySettings(camera_timeout_s=0.15))
     assert stop is not None and "limit 0.15 s" in stop.sentence
+
+
+def test_a_goal_to_which_there_is_no_way_is_named_unreachable_until_there_is_another() -> None:
+    failure = Stop(kind="no way out", sentence="no way out: stuck")
+    ended: dict[str, Any] = {"failure": failure, "goal": False, "goal_ended": "goal unreachable"}
+    assert changed(**ended) == Stop(kind="no way out", sentence="goal unreachable: no way out: stuck")
+    assert changed(failure=failure) == failure
