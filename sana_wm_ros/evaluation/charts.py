@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sana_wm_ros.evaluation.calibration import reliability
+from sana_wm_ros.calibration import reliability
 from sana_wm_ros.evaluation.clearance_check import CLEARANCE_GUESSES, ClearanceCheck
 from sana_wm_ros.evaluation.imagination_check import BASELINES, MODEL, STILL, ImaginationCheck
 from sana_wm_ros.evaluation.metrics import Floats

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sana_wm_ros.evaluation.calibration import auroc, calibration_error, rank_correlation
+from sana_wm_ros.calibration import auroc, calibration_error, rank_correlation
 from sana_wm_ros.evaluation.foretelling import BASELINES, MODEL, OTHER, STILL, Foretelling
 from sana_wm_ros.evaluation.imagination_check import ImaginationCheck
 from sana_wm_ros.evaluation.lpips import Lpips

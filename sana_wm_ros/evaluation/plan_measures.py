@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sana_wm_ros.calibration import auroc, brier_score, calibration_error, rank_correlation
 from sana_wm_ros.evaluation import path_metrics
-from sana_wm_ros.evaluation.calibration import auroc, brier_score, calibration_error, rank_correlation
 from sana_wm_ros.evaluation.measure import Measure, mean_of
 from sana_wm_ros.evaluation.metrics import Floats
 from sana_wm_ros.evaluation.run_record import CandidateSet, CycleRecord, RunRecord

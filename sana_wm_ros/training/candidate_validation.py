@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sana_wm_ros.calibration import rank_correlation
 from sana_wm_ros.geometry.camera import camera_poses
 from sana_wm_ros.planning.critic_manager import CriticManager, available
 from sana_wm_ros.planning.proposals import ProposalSettings, propose
@@ -26,21 +27,6 @@ from sana_wm_ros.world_model.protocol import Intrinsics, Rollout, WorldModel
 Oracle = Callable[[Episode], WorldModel]
 HORIZON_S = 15.0
 COUNT = 24
-
-
-def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 0; equal values share their mean rank."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts) - 1.0
-    return np.asarray((last - (counts - 1) / 2.0)[place])
-
-
-def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Rank correlation; nan where all values of a side are equal."""
-    a, b = ranks(one), ranks(other)
-    if np.ptp(a) == 0.0 or np.ptp(b) == 0.0:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
 
 
 def validate_candidates(
@@ -83,7 +69,7 @@ def validate_candidates(
         spread = max(float(np.ptp(true_N)), 1e-9)
         for name, rollout in (("model", imagined), ("ranges at the start", blank)):
             guess_N = cost(rollout)
-            found[name].append(spearman(guess_N, true_N))
+            found[name].append(rank_correlation(guess_N, true_N))
             regret[name].append(float(true_N[int(guess_N.argmin())] - true_N.min()) / spread)
     return {
         "drives": len(episodes),

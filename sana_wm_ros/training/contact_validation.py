@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sana_wm_ros.calibration import auroc, calibration_error
 from sana_wm_ros.training.drive_check import Ablation, last_of
 from sana_wm_ros.training.episodes import Episode
 from sana_wm_ros.training.futures import commanded, observe
@@ -19,26 +20,6 @@ CONTACT_HORIZONS_S = (2.0, 5.0, 10.0)
 CALIBRATED_S = 30.0  # probabilities are held against what came up to here
 FIRST_SEEN, EVERY = 9, 10  # starts after 4 s, then every 5 s
 SCORES = ("collision head", "least clearance", "ranges at the start")
-
-
-def auroc(score: NDArray[np.floating], label: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve (ties count half); nan when only one class is there."""
-    positive, negative = score[label], score[~label]
-    if not len(positive) or not len(negative):
-        return float("nan")
-    above = (positive[:, None] > negative[None]).mean()
-    return float(above + 0.5 * (positive[:, None] == negative[None]).mean())
-
-
-def calibration_error(probability: NDArray[np.floating], label: NDArray[np.bool_], bins: int = 10) -> float:
-    """Expected calibration error: |mean probability - frequency| over equal bins, weighted by count."""
-    which = np.minimum((probability * bins).astype(int), bins - 1)
-    total = 0.0
-    for number in range(bins):
-        inside = which == number
-        if inside.any():
-            total += inside.sum() * abs(probability[inside].mean() - label[inside].mean())
-    return float(total / max(1, len(probability)))
 
 
 def path_gap(

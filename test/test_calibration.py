@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sana_wm_ros.evaluation.calibration import (
+from sana_wm_ros.calibration import (
     auroc,
     brier_score,
     calibration_error,
@@ -49,6 +49,8 @@ def test_calibration_error_weighs_bins_by_count():
     # (3 * 0.1 + 1 * 0.1) / 4 = 0.1
     assert calibration_error([0.1, 0.1, 0.1, 0.9], [0, 0, 0, 1]) == pytest.approx(0.1)
     assert calibration_error([1.0], [1]) == 0.0
+    # two said 0.15 and one of them came true, two said 0.95 and both did: (2 * 0.35 + 2 * 0.05) / 4
+    assert calibration_error([0.15, 0.15, 0.95, 0.95], [1, 0, 1, 1]) == pytest.approx(0.2)
     assert reliability([0.1, 0.1, 0.1, 0.9], [0, 0, 0, 1])[1] == (0.9, 0.9, 1.0, 1)
 
 

@@ -1,11 +1,14 @@
-"""Does a score order what comes, and does a probability mean what it says? Rank correlation, AUROC, calibration."""
+"""Does a score order what comes, and does a probability mean what it says? Rank correlation, AUROC, calibration.
+
+Training and evaluation judge by the same numbers, and neither room knows the other.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sana_wm_ros.evaluation.metrics import Floats
+Floats = NDArray[np.float64]
 
 
 def rank_correlation(a_N: ArrayLike, b_N: ArrayLike) -> float:
