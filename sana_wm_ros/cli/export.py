@@ -101,9 +101,7 @@ def export(
         table.add_row(name, *[f"{v:.1f}" for v in values])
     console.print(table)
     console.print(result["contact"])
-    console.print(
-        f"Written: {out} (model.safetensors, config.yaml, MODEL_CARD.md, validation.json, film_strip.png)"
-    )
+    console.print(f"Written: {out} ({', '.join(sorted(path.name for path in out.iterdir()))})", markup=False)
 
 
 def _program(
@@ -111,11 +109,12 @@ def _program(
 ) -> None:
     from sana_wm_ros.evaluation.timing import usable_device
     from sana_wm_ros.training.export import model_of_run
-    from sana_wm_ros.world_model.checkpoint import WEIGHTS_FILE, load_model
+    from sana_wm_ros.world_model.checkpoint import load_model
     from sana_wm_ros.world_model.exporting import export_model
+    from sana_wm_ros.world_model.weight_files import is_there
 
     place = usable_device(device)
-    if (source / WEIGHTS_FILE).is_file():
+    if is_there(source):
         model = load_model(source, device=place)
     else:
         model = model_of_run(source)[0].to(place)

@@ -11,6 +11,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Any of these makes a folder a model, whole or not.
+MODEL_FILES = ("config.yaml", "model.safetensors", "model.safetensors.index.json")
+
 
 def info(
     path: Annotated[
@@ -31,7 +34,7 @@ def info(
         from sana_wm_ros.world_model.published.weights import describe
 
         _facts(console, f"SANA-WM weights {path}", describe(path))
-    elif (path / "config.yaml").is_file() or (path / "model.safetensors").is_file():
+    elif any((path / name).is_file() for name in MODEL_FILES):
         _model(console, path)
     else:
         _bag(console, path)
@@ -64,7 +67,7 @@ def _model(console: Console, folder: Path) -> None:
         raise ValueError(f"{folder}: a model folder needs a readable config.yaml ({error})") from error
     if not isinstance(config, dict):
         raise ValueError(f"{folder}/config.yaml: expected settings by name, found {type(config).__name__}")
-    _facts(console, f"Model {folder}", _weights(folder / "model.safetensors"))
+    _facts(console, f"Model {folder}", _weights(folder))
     _facts(console, "Settings", dict(_flat(config)))
     card = folder / "MODEL_CARD.md"
     if card.is_file():
@@ -73,28 +76,33 @@ def _model(console: Console, folder: Path) -> None:
         console.print(f"no MODEL_CARD.md: nothing says how far {folder} can be trusted", markup=False)
 
 
-def _weights(path: Path) -> dict[str, str]:
+def _weights(folder: Path) -> dict[str, str]:
     """Parameters by the first part of their name, without loading them."""
     from collections import Counter
     from math import prod
 
     from safetensors import SafetensorError, safe_open
 
+    from sana_wm_ros.world_model.weight_files import weight_files
+
     counts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
-    if not path.is_file():
-        raise FileNotFoundError(2, "no such file", str(path))
-    try:
-        with safe_open(path, framework="numpy") as file:
-            for name in file.keys():  # noqa: SIM118  (not a mapping)
-                tensor = file.get_slice(name)
-                size = prod(tensor.get_shape())
-                counts[name.split(".")[0]] += size
-                kinds[str(tensor.get_dtype())] += size
-            notes = file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a whole safetensors file ({error}); copy it again") from error
-    facts = {"file": f"{path.stat().st_size / 1e6:.1f} MB, {', '.join(kinds)}"}
+    notes: dict[str, str] = {}
+    paths = weight_files(folder)
+    for path in paths:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                for name in file.keys():  # noqa: SIM118  (not a mapping)
+                    tensor = file.get_slice(name)
+                    size = prod(tensor.get_shape())
+                    counts[name.split(".")[0]] += size
+                    kinds[str(tensor.get_dtype())] += size
+                notes |= file.metadata() or {}
+        except SafetensorError as error:
+            raise ValueError(f"{path}: not a whole safetensors file ({error}); copy it again") from error
+    sizes = [path.stat().st_size / 1e6 for path in paths]
+    parts = f" in {len(paths)} files, the largest of {max(sizes):.1f} MB" if len(paths) > 1 else ""
+    facts = {"weights": f"{sum(sizes):.1f} MB{parts}, {', '.join(kinds)}"}
     facts["parameters"] = f"{sum(counts.values()) / 1e6:.2f} M"
     facts.update({f"  in {part}": f"{count / 1e6:.2f} M" for part, count in counts.most_common(8)})
     return {**facts, **notes}

@@ -21,6 +21,7 @@ from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.heads import Heads, HeadsConfig
 from sana_wm_ros.world_model.transformer import SanaTransformer
+from sana_wm_ros.world_model.weight_files import is_there
 
 if TYPE_CHECKING:
     from sana_wm_ros.world_model.model import NavigationModel
@@ -91,7 +92,7 @@ def start_of(out: Path, init: Path | None, training: WorldModelTraining) -> Star
         return Start(training=_sized(training, config), autoencoder=kept, weights=None)
     if init is None:
         raise BadRun("a new world model needs --init: an autoencoder's run folder, or a model folder")
-    if (init / "model.safetensors").exists():
+    if is_there(init):
         from sana_wm_ros.world_model.checkpoint import load_model
 
         model = load_model(init)

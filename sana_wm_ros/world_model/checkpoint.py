@@ -1,4 +1,4 @@
-"""Models on disk: a folder with config.yaml, model.safetensors and MODEL_CARD.md, read strictly.
+"""Models on disk: a folder with config.yaml, weights (``weight_files``) and MODEL_CARD.md, read strictly.
 
 Nothing is ever unpickled. A file that is not exactly what its configuration describes is refused with
 one error that names every difference.
@@ -12,8 +12,6 @@ from typing import Any, TypeVar
 
 import torch
 import yaml
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
@@ -23,8 +21,16 @@ from sana_wm_ros.world_model.model import NavigationModel
 from sana_wm_ros.world_model.protocol import WorldModel
 from sana_wm_ros.world_model.published.places import is_published
 from sana_wm_ros.world_model.transformer import SanaTransformer
+from sana_wm_ros.world_model.weight_files import (
+    MOST_BYTES,
+    WEIGHTS_FILE,
+    BadWeights,
+    listed,
+    read_weights,
+    write_weights,
+)
 
-CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.yaml", "model.safetensors", "MODEL_CARD.md"
+CONFIG_FILE, CARD_FILE = "config.yaml", "MODEL_CARD.md"
 FORMAT_VERSION = 1
 _PARTS: dict[str, type[Any]] = {
     "transformer": TransformerConfig, "heads": HeadsConfig, "autoencoder": AutoencoderConfig
@@ -38,12 +44,13 @@ class BadCheckpoint(ValueError):
 
 
 def save_model(
-    folder: Path, model: NavigationModel, card: str | None = None, dtype: torch.dtype = torch.float32
-) -> None:
+    folder: Path, model: NavigationModel, card: str | None = None, dtype: torch.dtype = torch.float32,
+    most_bytes: int = MOST_BYTES,
+) -> None:  # fmt: skip
     """Write a model folder. ``dtype`` is how weights are stored; they are loaded as float32 either way.
 
-    Each file is written beside its place and moved there, so a reader never sees half of it. Without a
-    ``card`` an existing MODEL_CARD.md stays.
+    Each file is written beside its place and moved there, so a reader never sees half of it; weights of more than
+    ``most_bytes`` become several files. Without a ``card`` an existing MODEL_CARD.md stays.
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is {dtype}; expected one of {', '.join(map(str, _DTYPES))}")
@@ -53,7 +60,7 @@ def save_model(
     }
     bad = [name for name, value in tensors.items() if not value.isfinite().all()]
     if bad:
-        raise BadCheckpoint(f"not saved: values that are not finite (as {dtype}) in {_listed(bad)}")
+        raise BadCheckpoint(f"not saved: values that are not finite (as {dtype}) in {listed(bad)}")
     configs: dict[str, Any] = {
         "transformer": model.transformer.config,
         "heads": model.heads.config,
@@ -64,9 +71,7 @@ def save_model(
     texts = {CONFIG_FILE: yaml.safe_dump(described, sort_keys=False)}
     if card is not None:
         texts[CARD_FILE] = card
-    beside = folder / f".{WEIGHTS_FILE}.tmp"
-    save_file(tensors, beside)
-    beside.replace(folder / WEIGHTS_FILE)
+    write_weights(folder, tensors, most_bytes)
     for name, text in texts.items():
         beside = folder / f".{name}.tmp"
         beside.write_text(text, encoding="utf-8")
@@ -88,7 +93,11 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Naviga
         )
     except ValueError as error:
         raise BadCheckpoint(f"{folder / CONFIG_FILE}: {error}") from error
-    _fill(model, _read_weights(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
+    try:
+        tensors = read_weights(folder)
+    except BadWeights as error:
+        raise BadCheckpoint(str(error)) from error
+    _fill(model, tensors, folder)
     return model.requires_grad_(False).ready_on(device)
 
 
@@ -142,20 +151,7 @@ def _read_part(path: Path, name: str, kind: type[C], values: object) -> C:
         raise BadCheckpoint(f"{path}: {name}: {error}") from error
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file."""
-    if not path.is_file():
-        raise BadCheckpoint(f"{path}: no such file; the folder is not a whole model")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise BadCheckpoint(
-            f"{path}: truncated or not safetensors ({error}); fetch or export it again"
-        ) from error
-
-
-def _fill(model: NavigationModel, tensors: dict[str, Tensor], path: Path) -> None:
+def _fill(model: NavigationModel, tensors: dict[str, Tensor], folder: Path) -> None:
     """Copy tensors into the model, or say everything that does not fit."""
     own = model.state_dict()
     wrong = [f"missing {name} {tuple(own[name].shape)}" for name in own if name not in tensors]
@@ -170,7 +166,7 @@ def _fill(model: NavigationModel, tensors: dict[str, Tensor], path: Path) -> Non
             wrong.append(f"{name} holds values that are not finite")
     if wrong:
         raise BadCheckpoint(
-            f"{path}: {len(wrong)} tensors do not fit {CONFIG_FILE}:\n  " + "\n  ".join(wrong)
+            f"{folder}: {len(wrong)} tensors do not fit {CONFIG_FILE}:\n  " + "\n  ".join(wrong)
         )
     model.load_state_dict(tensors)
 
@@ -180,8 +176,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def _listed(names: list[str]) -> str:
-    """Some names, not thousands."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,19 @@ def test_of_a_model_it_gives_size_settings_and_the_first_words_of_its_card(model
     assert "clock.latent_period_s" in text
     assert "Trust it for half a second." in text
     assert "More." not in text
+
+
+def test_of_a_model_in_several_files_it_gives_their_sum_and_the_largest(model: Path) -> None:
+    half = {"blocks.1.weight": np.zeros((1000, 250), np.float16)}
+    (model / "model.safetensors").rename(model / "model-00001-of-00002.safetensors")
+    save_file(half, model / "model-00002-of-00002.safetensors")
+    index = {f"blocks.{i}.weight": f"model-0000{i + 1}-of-00002.safetensors" for i in range(2)}
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    text = info(str(model))
+    assert "1.5 MB in 2 files, the largest of 1.0 MB, F16" in text and "0.75 M" in text
+    (model / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(ValueError, match="names model-00002-of-00002.safetensors, which is not there"):
+        info(str(model))
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,16 @@ def test_half_precision_files_are_half_the_size_and_load_as_float32(
     torch.testing.assert_close(weights, model.state_dict()[NAME], atol=1e-3, rtol=1e-3)
 
 
+def test_a_model_in_several_files_is_the_same_model(tmp_path: Path, model: NavigationModel) -> None:
+    save_model(tmp_path, model, most_bytes=20_000)
+    assert len(list(tmp_path.glob("model-*-of-*.safetensors"))) > 3
+    loaded = load_model(tmp_path).state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
+    next(iter(tmp_path.glob("model-00002-*"))).unlink()
+    with pytest.raises(BadCheckpoint, match="model-00002-of-.*, which is not there; fetch the folder again"):
+        load_model(tmp_path)
+
+
 def test_saving_again_keeps_the_card(folder: Path, model: NavigationModel) -> None:
     save_model(folder, model)
     assert (folder / "MODEL_CARD.md").read_text() == "# Tiny\n"
