@@ -18,7 +18,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from sana_wm_ros.world_model.kernels import triton_memory as memory
-from sana_wm_ros.world_model.kernels import triton_prepare as prepare
+from sana_wm_ros.world_model.kernels import triton_place as kernels
+from sana_wm_ros.world_model.kernels.triton_prepare import BLOCK_TOKENS
 
 INTEGERS = {"S", "BH", "N", "B", "row_stride", *(f"{a}_{b}" for a in ("out", "x") for b in "fbhs")}
 # Pointers to what the model's own type is stored in; all others are float32.
@@ -74,7 +75,7 @@ def main(capability: int, width: int, dtype: str) -> None:
     switches = {"BOUNDED": True, "ONES": False}
     rows = memory.scan_settings(width, width, 2 if dtype == "bf16" else 4)
     scan = {**common, **blocks, "KIND": memory.INCLUSIVE, "REVERSE": False, "STARTED": True}
-    plain = {"H": 4, "D": width, "BLOCK_T": prepare.BLOCK_TOKENS, "BLOCK_D": memory.padded(width)}
+    plain = {"H": 4, "D": width, "BLOCK_T": BLOCK_TOKENS, "BLOCK_D": memory.padded(width)}
     place = {**plain, "NORM": True, "RELU": True, "TURN_MAIN": True, "PLAIN": 1, "EPS": 1e-5}
     jobs: list[tuple[Any, dict[str, Any], dict[str, int]]] = [
         (memory._write, {**tokens, **blocks, **switches}, options),
@@ -91,10 +92,10 @@ def main(capability: int, width: int, dtype: str) -> None:
             options | {"num_stages": 2},
         ),
         (memory._write_grad, {**tokens, **blocks, **switches, "AHEAD": True}, options),
-        (prepare._place, place, {}),
-        (prepare._place_grad, place, {}),
-        (prepare._unplace, {**plain, "FACTOR": True}, {}),
-        (prepare._unplace_grad, {**plain, "FACTOR": True}, {}),
+        (kernels.place_kernel, place, {}),
+        (kernels.place_grad_kernel, place, {}),
+        (kernels.unplace_kernel, {**plain, "FACTOR": True}, {}),
+        (kernels.unplace_grad_kernel, {**plain, "FACTOR": True}, {}),
     ]
     rows_ = [
         report(kernel, constants, OWN.get(kernel.__name__, PASSES), dtype, capability, **chosen)
