@@ -34,6 +34,9 @@ def rollouts(
     runs: Annotated[int, typer.Option(min=2, help="Timed runs after the warm-up.")] = 7,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the model.")] = 2,
     device: DeviceOption = "cpu",
+    precision: Annotated[
+        str, typer.Option(help="What its blocks multiply in: auto, or fp8 on a GPU.")
+    ] = "auto",
     out: OutOption = Path("benchmarks/results"),
     force: ForceOption = False,
 ) -> None:
@@ -54,7 +57,7 @@ def rollouts(
     load = refuse_load(force=force)
     torch.set_num_threads(threads)
     settings = RolloutSettings(candidates=candidates, runs=runs, threads=threads, device=device)
-    loaded = named_model(model, usable_device(device))
+    loaded = named_model(model, usable_device(device), precision)
     with progress_bar(console) as progress:
         task = progress.add_task(f"{candidates} candidates x 60 s, {runs} runs", total=1.0)
         results = measure_rollouts(
@@ -64,8 +67,9 @@ def rollouts(
         task = progress.add_task("peak memory at 15 s and at 60 s", total=None)
         results["memory"] = memory_growth(model, settings)
         progress.update(task, total=1.0, completed=1.0)
-    spoken = {"model": model, **vars(settings)}
+    spoken = {"model": model, "precision": precision, **vars(settings)}
     name = f"rollouts_{Path(model).name}_{torch.device(device).type}"
+    name += "" if precision == "auto" else f"_{precision}"
     path = keep(name, results=results, settings=spoken, load=load, out=out)
     long, short, memory = results["imagine_60_s"], results["imagine_15_s"], results["memory"]
     share = results["share_of_bf16_rate"]

@@ -106,11 +106,11 @@ def imagine(model: WorldModel, context: Context, candidates: int, seconds: float
         raise ValueError("the model imagined values that are not finite: its time means nothing")
 
 
-def named_model(name: str, device: torch.device) -> NavigationModel:
+def named_model(name: str, device: torch.device, precision: str = "auto") -> NavigationModel:
     """A model folder, or a preset's size with random weights, which cost as much; on the device, in its type."""
     if Path(name).exists() or name not in NAVIGATION:
-        return load_model(Path(name), device=device)
-    return untrained(name).ready_on(device)
+        return load_model(Path(name), device=device, precision=precision)
+    return untrained(name).ready_on(device, precision)
 
 
 def denoiser_share(model: NavigationModel, candidates: int, seconds_60: float) -> dict[str, float | None]:

@@ -66,9 +66,10 @@ def input_status(
 
 
 def planning_status(
-    name: str, outcome: Outcome | None, *, cycles: int, late: int, skipped: int, period_s: float
-) -> DiagnosticStatus:
-    """How the planning thread keeps up."""
+    name: str, outcome: Outcome | None, *, cycles: int, late: int, skipped: int, period_s: float,
+    model: Mapping[str, str],
+) -> DiagnosticStatus:  # fmt: skip
+    """How the planning thread keeps up, and what its model computes with (``how_it_runs``)."""
     values: dict[str, object] = {
         "plans": cycles,
         "late": late,
@@ -76,6 +77,7 @@ def planning_status(
         "period (s)": period_s,
         "peak memory (MiB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+    values |= {f"model: {what}": told for what, told in model.items()}
     if outcome is None:
         return status(f"{name}: planning", OK, "no plan was asked for yet", values)
     values |= {"cycle (s)": outcome.cycle_s, "context (latent frames)": outcome.context_frames}

@@ -24,7 +24,8 @@ def load(settings: ModelSettings) -> WorldModel:
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    return open_model(model_folder(settings.path), device=device(settings.device))
+    folder = model_folder(settings.path)
+    return open_model(folder, device=device(settings.device), precision=settings.precision)
 
 
 def model_folder(name: str) -> Path:

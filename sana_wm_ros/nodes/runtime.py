@@ -36,6 +36,7 @@ from sana_wm_ros.nodes.sensing import Sensing
 from sana_wm_ros.nodes.supervisor import Facts, Stop
 from sana_wm_ros.nodes.visualization import Cinema
 from sana_wm_ros.planning.follower import Follower, FollowerSettings
+from sana_wm_ros.world_model.how_it_runs import how_it_runs
 from sana_wm_ros.world_model.observation_buffer import ObservationBuffer
 from sana_wm_ros.world_model.protocol import WorldModel
 
@@ -311,7 +312,7 @@ class Runtime:
                 ),
                 diagnostics.planning_status(
                     name, self._outcome, cycles=planning.cycles, late=planning.late, skipped=planning.skipped,
-                    period_s=1.0 / self._settings.planner.rate_hz,
+                    period_s=1.0 / self._settings.planner.rate_hz, model=how_it_runs(self._model),
                 ),
             ]
         )  # fmt: skip

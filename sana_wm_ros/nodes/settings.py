@@ -34,6 +34,11 @@ class ModelSettings:
     )
     device: str = setting("auto", "Where the model runs.", choices=("auto", "cpu", "cuda"))
     threads: int = setting(0, "CPU threads of the model; 0 leaves the choice to torch.", low=0, high=64)
+    precision: str = setting(
+        "auto",
+        "What its blocks multiply in; fp8 needs a GPU of compute capability 8.9 or later.",
+        choices=("auto", "fp8"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

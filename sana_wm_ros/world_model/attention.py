@@ -26,6 +26,8 @@ ALIGNED = 16
 class TwoBranchAttention(nn.Module):
     """Parameters that Gated DeltaNet and softmax blocks share, by their published names."""
 
+    linear_of_tokens = staticmethod(nn.functional.linear)  # ``fp8.use_precision`` exchanges it
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         width = config.width
@@ -61,7 +63,7 @@ class TwoBranchAttention(nn.Module):
         idle = -sum(sizes) % ALIGNED
         weight = torch.cat([*weights, *(layer.weight for layer in rest), x_FBSC.new_zeros(idle, width)])
         bias = torch.cat([*biases, *(layer.bias for layer in rest), x_FBSC.new_zeros(idle)])
-        return list(nn.functional.linear(x_FBSC, weight, bias).split([*sizes, idle], -1))[: len(sizes)]
+        return list(self.linear_of_tokens(x_FBSC, weight, bias).split([*sizes, idle], -1))[: len(sizes)]
 
     def norm_weights(self) -> tuple[Tensor, Tensor]:
         """Weights of the query and key norms, (2, C) each, in float32."""
@@ -135,7 +137,8 @@ class TwoBranchAttention(nn.Module):
         main, camera = (part.to(kind) for part in parts)
         joined = torch.addmm(main.flatten(0, 2), camera.flatten(0, 2), self.out_proj_cam.weight.t())
         joined = (joined + self.out_proj_cam.bias).view_as(gate_FBSC)
-        return self.proj(joined * nn.functional.silu(gate_FBSC.float()).to(kind))
+        gated = joined * nn.functional.silu(gate_FBSC.float()).to(kind)
+        return self.linear_of_tokens(gated, self.proj.weight, self.proj.bias)
 
 
 def _tables(segment: Segment, matrix_FBS44: Tensor) -> Tables:

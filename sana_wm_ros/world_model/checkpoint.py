@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 from sana_wm_ros.world_model.config import TransformerConfig
+from sana_wm_ros.world_model.fp8 import use_precision
 from sana_wm_ros.world_model.heads import Heads, HeadsConfig
 from sana_wm_ros.world_model.model import NavigationModel
 from sana_wm_ros.world_model.protocol import WorldModel
@@ -78,7 +79,9 @@ def save_model(
         beside.replace(folder / name)
 
 
-def load_model(folder: Path | str, device: torch.device | str = "cpu") -> NavigationModel:
+def load_model(
+    folder: Path | str, device: torch.device | str = "cpu", precision: str = "auto"
+) -> NavigationModel:
     """Read a model folder onto a device, ready to imagine (``NavigationModel.ready_on``). Raises ``BadCheckpoint``."""
     folder = Path(folder)
     if not folder.is_dir():
@@ -98,16 +101,21 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Naviga
     except BadWeights as error:
         raise BadCheckpoint(str(error)) from error
     _fill(model, tensors, folder)
-    return model.requires_grad_(False).ready_on(device)
+    return model.requires_grad_(False).ready_on(device, precision)
 
 
-def open_model(folder: Path | str, device: torch.device | str = "cpu") -> WorldModel:
-    """Any model on disk: a folder of ours, or a published repository (see models/README.md)."""
+def open_model(folder: Path | str, device: torch.device | str = "cpu", precision: str = "auto") -> WorldModel:
+    """Any model on disk: a folder of ours, or a published repository (see models/README.md).
+
+    precision: what its blocks multiply in (``fp8.use_precision``).
+    """
     if is_published(Path(folder)):
         from sana_wm_ros.world_model.published.folder import open_published
 
-        return open_published(folder, device)
-    return load_model(folder, device)
+        published = open_published(folder, device)
+        use_precision(published.transformer, precision)
+        return published
+    return load_model(folder, device, precision)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -23,6 +23,8 @@ class _Conv(nn.Module):
 class GatedConvMLP(nn.Module):
     """GLUMBConvTemp, chunk-causal: the last tap of a chunk's last frame sees nothing."""
 
+    linear_of_tokens = staticmethod(nn.functional.linear)  # ``fp8.use_precision`` exchanges it
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         width, inner = config.width, config.mlp_width
@@ -42,12 +44,12 @@ class GatedConvMLP(nn.Module):
         F, B, S, _ = x_FBSC.shape
         rows, columns = self.config.latent_height, self.config.latent_width
         wide = self.inverted_conv.conv
-        y = nn.functional.silu(nn.functional.linear(x_FBSC, wide.weight.flatten(1), wide.bias), inplace=True)
+        y = nn.functional.silu(self.linear_of_tokens(x_FBSC, wide.weight.flatten(1), wide.bias), inplace=True)
         # Token rows are images with channels last: a view, no copy.
         image = y.view(F * B, rows, columns, -1).permute(0, 3, 1, 2)
         mixed = self.depth_conv.conv(image).permute(0, 2, 3, 1).reshape(F, B, S, -1)
         value, gate = mixed.chunk(2, -1)
-        z = nn.functional.linear(value * nn.functional.silu(gate), self.point_conv.conv.weight.flatten(1))
+        z = self.linear_of_tokens(value * nn.functional.silu(gate), self.point_conv.conv.weight.flatten(1))
         return self.temporal(z, segment, tail_1BSC), z[-1:].contiguous()
 
     def temporal(self, z_FBSC: Tensor, segment: Segment, tail_1BSC: Tensor) -> Tensor:

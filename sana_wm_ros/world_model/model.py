@@ -21,6 +21,7 @@ from sana_wm_ros.world_model.checks import (
     checked_intrinsics,
     checked_poses,
 )
+from sana_wm_ros.world_model.fp8 import use_precision
 from sana_wm_ros.world_model.graphs import Recorder
 from sana_wm_ros.world_model.heads import Heads
 from sana_wm_ros.world_model.protocol import Intrinsics, ModelSpec, Rollout
@@ -66,10 +67,14 @@ class NavigationModel(nn.Module):
         """Where the weights are."""
         return self.transformer.x_embedder.proj.weight.device
 
-    def ready_on(self, device: torch.device | str) -> NavigationModel:
-        """This model on a device, in the type that imagines fastest there: bfloat16 blocks on a GPU, else float32."""
+    def ready_on(self, device: torch.device | str, precision: str = "auto") -> NavigationModel:
+        """This model on a device, in the type that imagines fastest there: bfloat16 blocks on a GPU, else float32.
+
+        ``ValueError`` where a ``precision`` other than auto (``fp8.PRECISIONS``) is not possible.
+        """
         self.to(device)
         self.transformer.to(torch.bfloat16 if self.device.type == "cuda" else torch.float32)
+        use_precision(self.transformer, precision)
         return self
 
     def start(self, intrinsics: Intrinsics) -> NavigationContext:

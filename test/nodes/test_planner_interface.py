@@ -187,6 +187,26 @@ def test_pictures_that_cannot_be_read_are_refused_once_and_counted(
     rig.wait_until_driving()
 
 
+def test_diagnostics_tell_what_the_model_computes_with_and_why(start_node: Any, rig: RobotRig) -> None:
+    told: dict[str, str] = {}
+
+    def listen(message: DiagnosticArray) -> None:
+        told.update((pair.key, pair.value) for status in message.status for pair in status.values)
+
+    rig.node.create_subscription(DiagnosticArray, "/diagnostics", listen, 50)
+    start_node()
+    rig.send_goal_when_heard(50.0, 0.0)
+    rig.wait_until(lambda: "no graphs" in told.get("model: last pass", ""), "how the last pass ran")
+    assert told["model: kernels"] == "chunk (cpu: batched matrix products; Triton is for CUDA)"
+    assert (told["model: device"], told["model: precision"]) == ("cpu", "float32")
+
+
+def test_a_precision_that_the_device_lacks_fails_configure_with_the_reason(start_node: Any, log: Log) -> None:
+    node = start_node(active=False, model__device="cpu", model__precision="fp8")
+    assert not node.autostart()
+    assert log.has("cannot be configured: precision fp8 is not possible: cpu has no FP8 units; use auto")
+
+
 def test_configure_and_cleanup_can_be_repeated(start_node: Any, rig: RobotRig) -> None:
     node = start_node()
     for _ in range(2):
