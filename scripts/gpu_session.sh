@@ -26,14 +26,16 @@ run() {
 }
 
 unset TRITON_INTERPRET # what is tested is the GPU, not the interpreter
-limit=420 run "$python" -m pytest -q -p no:cacheprovider test/world_model/test_triton.py test/world_model/test_graphs.py --timeout 300
-limit=400 run "$python" -m pytest -q -p no:cacheprovider test/world_model/aot_inductor.py
+tests=(test/world_model/test_triton.py test/world_model/test_graphs.py test/world_model/test_fp8.py)
+limit=420 run "$python" -m pytest -q -p no:cacheprovider "${tests[@]}" --timeout 300
 benchmark() { limit=300 run "$python" -m sana_wm_ros benchmark "$@" --out "$out" --force; }
 benchmark kernels
 benchmark rollouts --model small --candidates 64 --device cuda --runs 20
+benchmark rollouts --model small --candidates 64 --device cuda --runs 20 --precision fp8
 benchmark rollouts --model nano --candidates 64 --device cuda --runs 20
 benchmark fork --model small --device cuda
 benchmark video
+benchmark compile --model small --candidates 64 --device cuda
 if [[ $out == benchmarks/results ]]; then "$python" scripts/performance_page.py; fi
 
 if ((${#failed[@]})); then

@@ -27,6 +27,7 @@ from sana_wm_ros.world_model.state import ModelState, batch_axes, tensors_of, wi
 
 Format = Literal["onnx", "aoti"]
 SUFFIX: dict[str, str] = {"onnx": ".onnx", "aoti": ".pt2"}
+PROGRAMS = ("chunk_step", "decoder")
 OUTPUTS = ("clean", "collision", "clearance", "uncertainty", "place")
 
 
@@ -73,7 +74,10 @@ class ChunkStep(nn.Module):
     def inputs(
         self, x_NFCHW: Tensor, sigma: float, track: CameraTrack, state: ModelState
     ) -> tuple[Tensor, ...]:
-        """What ``forward`` takes, from a batch's state; ``CannotExport`` while its window is not full."""
+        """What ``forward`` takes, from a batch's state; ``CannotExport`` while its window is not full.
+
+        All of it is contiguous: AOTInductor's programs believe in the strides they were compiled for.
+        """
         tensors = tensors_of(state)
         full = [x.shape[:axis] + x.shape[axis + 1 :] for x, axis in batch_axes(self.template)]
         found = [x.shape[:axis] + x.shape[axis + 1 :] for x, axis in batch_axes(state)]
@@ -90,7 +94,7 @@ class ChunkStep(nn.Module):
         ]
         assert len(states) == len(tensors)
         return (
-            x_NFCHW.contiguous(), level, track.poses_BF44, track.before_B44.contiguous(),
+            x_NFCHW.contiguous(), level, track.poses_BF44.contiguous(), track.before_B44.contiguous(),
             track.intrinsics_B4.contiguous(), position, *states,
         )  # fmt: skip
 
@@ -146,7 +150,12 @@ def portable(model: nn.Module) -> Iterator[None]:
 
 
 def export_model(
-    model: NavigationModel, folder: Path, kind: Format, *, candidates: int | None = None
+    model: NavigationModel,
+    folder: Path,
+    kind: Format,
+    *,
+    candidates: int | None = None,
+    programs: tuple[str, ...] = PROGRAMS,
 ) -> list[Path]:
     """Write ``chunk_step`` and ``decoder`` as programs, and ``interface.json`` that names inputs and outputs.
 
@@ -163,19 +172,16 @@ def export_model(
     each: dict[int, Any] = {0: rows}
     states = tuple({axis: rows} for _, axis in batch_axes(step.template))
     free = (each, None, each, each, each, None, states)
-    programs = [
+    made = [
         ("chunk_step", step, example, names, outputs, None if rows is None else free),
         ("decoder", decoder, (latents,), ["latents"], ["pictures"], ({0: frames},)),
     ]
     written = []
-    for name, module, inputs, taken, given, dynamic in programs:
+    for name, module, inputs, taken, given, dynamic in made:
+        if name not in programs:
+            continue
         path = folder / f"{name}{SUFFIX[kind]}"
-        with torch.no_grad(), portable(module):
-            program = torch.export.export(
-                module.eval(), inputs, dynamic_shapes=dynamic, strict=False,
-                prefer_deferred_runtime_asserts_over_guards=True,
-            )  # fmt: skip
-        _write(program, path, kind, taken, given)
+        _write(traced(module, inputs, dynamic), path, kind, taken, given)
         written.append(path)
     described = {
         "format": kind,
@@ -183,11 +189,21 @@ def export_model(
         "window_frames": step.seen,
         "candidates": candidates or "any",
         "position": "number of the chunk's first latent frame",
+        "layout": "every input contiguous, in the order of its axes; other strides are misread",
         "chunk_step": {"inputs": names, "outputs": outputs, "shapes": [list(x.shape) for x in example]},
         "decoder": {"inputs": ["latents"], "outputs": ["pictures"], "shapes": [list(latents.shape)]},
     }
     (folder / "interface.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
     return [*written, folder / "interface.json"]
+
+
+def traced(module: nn.Module, inputs: tuple[Tensor, ...], dynamic: Any = None) -> Any:
+    """A module as torch's exported program, for inputs of these shapes; ``dynamic`` says which sizes may differ."""
+    with torch.no_grad(), portable(module):
+        return torch.export.export(
+            module.eval(), inputs, dynamic_shapes=dynamic, strict=False,
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )  # fmt: skip
 
 
 def example_inputs(step: ChunkStep, candidates: int) -> tuple[Tensor, ...]:

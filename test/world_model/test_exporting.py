@@ -1,11 +1,13 @@
-"""Exported programs do what the model does: ONNX in onnxruntime on the CPU (AOTInductor: see aot_inductor.py)."""
+"""Exported programs do what the model does: ONNX in onnxruntime, AOTInductor as torch loads it, both on the CPU."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -133,6 +135,44 @@ class TestOnnx:
         assert described["chunk_step"]["inputs"][6:] == step.state_names
         assert len(described["chunk_step"]["shapes"]) == 6 + len(tensors_of(step.template))
         assert described["candidates"] == "any" and described["window_frames"] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_model_that_knows_places_as_phases_is_exported_alike(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    rotary = tiny_navigation_model(
+        depth=2, softmax_every=2, window_frames=2, conv_width=2, translation="rotary"
+    )
+    export_model(rotary, tmp_path, "onnx", candidates=2, programs=("chunk_step",))
+    assert_imagines_alike(rotary, TestOnnx.program(tmp_path / "chunk_step.onnx"), 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler (g++)")
+class TestAotInductor:
+    """A Gated DeltaNet block, a window block, camera branches, heads; compiling more of them shows nothing more."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def smallest() -> NavigationModel:
+        return tiny_navigation_model(depth=2, softmax_every=2, window_frames=2, conv_width=2)
+
+    @staticmethod
+    def program(model: NavigationModel, folder: Path, name: str) -> Any:
+        export_model(model, folder, "aoti", candidates=2, programs=(name,))
+        return torch._inductor.aoti_load_package(str(folder / f"{name}.pt2"))
+
+    def test_imagines_what_the_model_imagines(self, smallest: NavigationModel, tmp_path: Path) -> None:
+        step = self.program(smallest, tmp_path, "chunk_step")
+        with torch.no_grad():
+            assert_imagines_alike(smallest, lambda *inputs: list(step(*inputs)), 2)
+
+    def test_decodes_what_the_model_decodes(self, smallest: NavigationModel, tmp_path: Path) -> None:
+        latents = torch.randn(3, *smallest.spec.latent_shape, generator=torch.Generator().manual_seed(1))
+        drawn = self.program(smallest, tmp_path, "decoder")(latents).flatten(0, 1)
+        assert int((drawn.int() - smallest.decode(latents).int()).abs().max()) <= 1
 
 
 def test_a_folder_without_validation_drives_is_refused_in_one_line(tmp_path: Path) -> None:
