@@ -34,9 +34,7 @@ def rollouts(
     runs: Annotated[int, typer.Option(min=2, help="Timed runs after the warm-up.")] = 7,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the model.")] = 2,
     device: DeviceOption = "cpu",
-    precision: Annotated[
-        str, typer.Option(help="What its blocks multiply in: auto, or fp8 on a GPU.")
-    ] = "auto",
+    precision: Annotated[str, typer.Option(help="What its blocks multiply in: auto, bf16 or fp8.")] = "auto",
     out: OutOption = Path("benchmarks/results"),
     force: ForceOption = False,
 ) -> None:

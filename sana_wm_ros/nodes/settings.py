@@ -36,8 +36,8 @@ class ModelSettings:
     threads: int = setting(0, "CPU threads of the model; 0 leaves the choice to torch.", low=0, high=64)
     precision: str = setting(
         "auto",
-        "What its blocks multiply in; fp8 needs a GPU of compute capability 8.9 or later.",
-        choices=("auto", "fp8"),
+        "What its blocks multiply in; bf16 needs a GPU or AMX, fp8 a GPU of compute capability 8.9 or later.",
+        choices=("auto", "bf16", "fp8"),
     )
 
 

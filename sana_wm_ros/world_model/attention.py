@@ -26,7 +26,7 @@ ALIGNED = 16
 class TwoBranchAttention(nn.Module):
     """Parameters that Gated DeltaNet and softmax blocks share, by their published names."""
 
-    linear_of_tokens = staticmethod(nn.functional.linear)  # ``fp8.use_precision`` exchanges it
+    linear_of_tokens = staticmethod(nn.functional.linear)  # ``precision.use_precision`` exchanges it
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

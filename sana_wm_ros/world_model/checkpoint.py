@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 from sana_wm_ros.world_model.config import TransformerConfig
-from sana_wm_ros.world_model.fp8 import use_precision
 from sana_wm_ros.world_model.heads import Heads, HeadsConfig
 from sana_wm_ros.world_model.model import NavigationModel
+from sana_wm_ros.world_model.precision import use_precision
 from sana_wm_ros.world_model.protocol import WorldModel
 from sana_wm_ros.world_model.published.places import is_published
 from sana_wm_ros.world_model.transformer import SanaTransformer
@@ -107,7 +107,7 @@ def load_model(
 def open_model(folder: Path | str, device: torch.device | str = "cpu", precision: str = "auto") -> WorldModel:
     """Any model on disk: a folder of ours, or a published repository (see models/README.md).
 
-    precision: what its blocks multiply in (``fp8.use_precision``).
+    precision: what its blocks multiply in (``precision.use_precision``).
     """
     if is_published(Path(folder)):
         from sana_wm_ros.world_model.published.folder import open_published

@@ -7,14 +7,9 @@ product, which costs little beside many tokens. Nobody has timed this on a GPU y
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-
-PRECISIONS = ("auto", "fp8")
 GREATEST = torch.finfo(torch.float8_e4m3fn).max
 # The first generation whose tensor cores multiply FP8, and the multiple that its products want of every size.
 LEAST_CAPABILITY, ALIGNED = (8, 9), 16
@@ -49,38 +44,3 @@ def why_not(device: torch.device) -> str:
     except RuntimeError as error:
         return f"torch {torch.__version__} cannot do it here: {str(error).splitlines()[0]}"
     return ""
-
-
-def use_precision(transformer: nn.Module, precision: str) -> None:
-    """Let a transformer's blocks multiply in a precision; ``ValueError`` says why it can't be.
-
-    auto: the type that the weights have. fp8: the joint projections, the outputs and both products of the gated
-    convolution, four fifths of a block's arithmetic.
-    """
-    if precision == "auto":
-        return
-    if precision == "nvfp4":
-        raise ValueError(
-            "precision nvfp4 is not there: it needs a scale for every 16 numbers, laid out in tiles of their own, and "
-            "a GPU of compute capability 10.0 to check them on; use fp8 or auto"
-        )
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
-    reason = why_not(next(transformer.parameters()).device)
-    if reason:
-        raise ValueError(f"precision fp8 is not possible: {reason}; use auto")
-    multiply_by(transformer, linear)
-
-
-def multiply_by(transformer: nn.Module, product: Product) -> None:
-    """Exchange what the blocks call where they would call ``nn.functional.linear`` on all tokens."""
-    for module in transformer.modules():
-        if hasattr(module, "linear_of_tokens"):
-            module.linear_of_tokens = product  # type: ignore[assignment]
-
-
-def precision_of(transformer: nn.Module) -> str:
-    """What the blocks multiply in, in words."""
-    if any(getattr(module, "linear_of_tokens", None) is linear for module in transformer.modules()):
-        return "fp8"
-    return str(next(transformer.parameters()).dtype).removeprefix("torch.")

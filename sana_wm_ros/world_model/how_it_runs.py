@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sana_wm_ros.world_model.fp8 import precision_of
 from sana_wm_ros.world_model.kernels import choose
+from sana_wm_ros.world_model.precision import precision_of
 from sana_wm_ros.world_model.protocol import WorldModel
 from sana_wm_ros.world_model.transformer import SanaTransformer
 

@@ -23,7 +23,7 @@ class _Conv(nn.Module):
 class GatedConvMLP(nn.Module):
     """GLUMBConvTemp, chunk-causal: the last tap of a chunk's last frame sees nothing."""
 
-    linear_of_tokens = staticmethod(nn.functional.linear)  # ``fp8.use_precision`` exchanges it
+    linear_of_tokens = staticmethod(nn.functional.linear)  # ``precision.use_precision`` exchanges it
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

@@ -21,9 +21,9 @@ from sana_wm_ros.world_model.checks import (
     checked_intrinsics,
     checked_poses,
 )
-from sana_wm_ros.world_model.fp8 import use_precision
 from sana_wm_ros.world_model.graphs import Recorder
 from sana_wm_ros.world_model.heads import Heads
+from sana_wm_ros.world_model.precision import use_precision
 from sana_wm_ros.world_model.protocol import Intrinsics, ModelSpec, Rollout
 from sana_wm_ros.world_model.sampler import denoise, noise_levels, shared_noise
 from sana_wm_ros.world_model.state import ModelState
@@ -70,7 +70,7 @@ class NavigationModel(nn.Module):
     def ready_on(self, device: torch.device | str, precision: str = "auto") -> NavigationModel:
         """This model on a device, in the type that imagines fastest there: bfloat16 blocks on a GPU, else float32.
 
-        ``ValueError`` where a ``precision`` other than auto (``fp8.PRECISIONS``) is not possible.
+        ``ValueError`` where a ``precision`` other than auto (``precision.PRECISIONS``) is not possible.
         """
         self.to(device)
         self.transformer.to(torch.bfloat16 if self.device.type == "cuda" else torch.float32)
