@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transforms3d.euler import mat2euler
 
 from sana_wm_ros.evaluation.bags import BadBag, Bag, Topic, open_bag, stamp_s
 from sana_wm_ros.geometry import se3
-from sana_wm_ros.geometry.camera import base_to_optical
+from sana_wm_ros.geometry.camera import body_place
 from sana_wm_ros.geometry.se2 import FloatArray
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -115,7 +114,7 @@ def facts_of(bag: Bag, wanted: dict[str, str] | None = None, *, complete: bool) 
         base_frame=base,
         path_T4=motions[:, :4],
         motion_T3=motions[:, 4:],
-        camera_xyz_rpy=None if place is None else _body(place),
+        camera_xyz_rpy=None if place is None else body_place(place),
         mounts=mounts,
         missing=tuple(missing),
     )
@@ -235,12 +234,3 @@ def _chain(edges: Edges, base: str, frame: str) -> FloatArray | None:
             elif child in reached and parent not in reached:
                 reached[parent] = reached[child] @ se3.inverse(matrix)
     return reached.get(frame.lstrip("/"))
-
-
-def _body(T_base_optical_44: FloatArray) -> tuple[float, ...]:
-    """x, y, z, roll, pitch, yaw of the camera's body (x ahead) from its optical frame."""
-    body_44: Any = T_base_optical_44 @ se3.inverse(base_to_optical((0, 0, 0), (0, 0, 0)))
-    return (
-        *(float(value) for value in body_44[:3, 3]),
-        *(float(a) for a in mat2euler(body_44[:3, :3], "sxyz")),
-    )

@@ -30,6 +30,14 @@ def base_to_optical(xyz_m: ArrayLike, rpy_rad: ArrayLike) -> FloatArray:
     return T_base_camera
 
 
+def body_place(T_base_camera_44: ArrayLike) -> tuple[float, float, float, float, float, float]:
+    """x, y, z, roll, pitch, yaw of the camera's body in the base: undoes ``base_to_optical``."""
+    body_44 = np.asarray(T_base_camera_44, dtype=np.float64) @ se3.inverse(_BODY_OPTICAL)
+    x, y, z = (float(value) for value in body_44[:3, 3])
+    roll, pitch, yaw = se3.to_rpy(body_44)
+    return x, y, z, roll, pitch, yaw
+
+
 def camera_poses(base_poses_3: ArrayLike, T_base_camera_44: ArrayLike) -> FloatArray:
     """Camera-to-world matrices (..., 4, 4) of a camera fixed on a base at poses (..., 3)."""
     return se3.from_planar(base_poses_3) @ np.asarray(T_base_camera_44, dtype=np.float64)

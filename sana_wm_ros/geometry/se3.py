@@ -38,6 +38,12 @@ def from_xyz_rpy(xyz_m: ArrayLike, rpy_rad: ArrayLike) -> FloatArray:
     return _assemble(euler.euler2mat(roll, pitch, yaw, axes="sxyz"), xyz_m)
 
 
+def to_rpy(matrix_44: ArrayLike) -> tuple[float, float, float]:
+    """Roll, pitch, yaw about fixed axes of a matrix's rotation: undoes ``from_xyz_rpy``."""
+    roll, pitch, yaw = euler.mat2euler(np.asarray(matrix_44, dtype=np.float64)[:3, :3], axes="sxyz")
+    return float(roll), float(pitch), float(yaw)
+
+
 def from_quaternion(xyz_m: ArrayLike, xyzw: ArrayLike) -> FloatArray:
     """A matrix from a position and a ROS quaternion (x, y, z, w), normalised here.
 

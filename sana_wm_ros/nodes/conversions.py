@@ -79,6 +79,11 @@ def to_twist(twist_3: FloatArray) -> Twist:
     return message
 
 
+def planar_twist(command: tuple[float, float]) -> FloatArray:
+    """(vx, vy, yaw rate) of a command (speed, yaw rate)."""
+    return np.array([command[0], 0.0, command[1]])
+
+
 def to_twist_stamped(twist_3: FloatArray, *, stamp: Time, frame_id: str) -> TwistStamped:
     """A planar twist of the base as a stamped message."""
     message = TwistStamped(twist=to_twist(twist_3))

@@ -15,7 +15,7 @@ from typing import Any
 import rclpy
 
 from sana_wm_ros.nodes.live_operator import Operator
-from sana_wm_ros.nodes.simulator_node import planner_camera
+from sana_wm_ros.nodes.robot_topics import planner_camera
 from sana_wm_ros.simulation.robot import Camera
 
 NAMESPACE = "/sana_wm_live"
@@ -47,7 +47,12 @@ class LiveNodes:
         extra: tuple[str, ...] = (),
     ) -> None:
         self._operator, self._out = operator, out
-        planner = {"use_sim_time": True, "autostart": True, **planner, **planner_camera(camera)}
+        planner = {
+            "use_sim_time": True,
+            "autostart": True,
+            **planner,
+            **planner_camera(camera.T_base_camera_44),
+        }
         words = [part for word in extra for part in ("-p", word)]
         self._commands = {
             "simulator": _node("simulator_node", {"clock": True, **robot}),

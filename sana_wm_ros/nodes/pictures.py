@@ -179,3 +179,14 @@ def image_from_rgb(picture_HWC: Picture, *, stamp: object, frame_id: str) -> Ima
     message.header.frame_id = frame_id
     message.data = array.array("B", np.ascontiguousarray(picture_HWC).tobytes())
     return message
+
+
+def jpeg_from_rgb(
+    picture_HWC: Picture, *, stamp: object, frame_id: str, quality: int = 90
+) -> CompressedImage:
+    """uint8 RGB (height, width, 3) as a JPEG message."""
+    _, data = cv2.imencode(".jpg", picture_HWC[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    message = CompressedImage(format="jpeg", data=array.array("B", data.tobytes()))
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    return message

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,18 +16,13 @@ import pytest
 
 pytest.importorskip("mujoco", reason="the simulator is the extra 'sim': pip install 'sana_wm_ros[sim]'")
 
-import rclpy
-from geometry_msgs.msg import PoseArray, PoseStamped, Twist, TwistStamped
-from nav_msgs.msg import Odometry
-from rclpy.executors import SingleThreadedExecutor
+from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
 from rclpy.parameter import Parameter
-from ros_fixtures import DOMAIN
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image, LaserScan
-from std_msgs.msg import Bool
+from robot_driver import Driver, driven
 
-from sana_wm_ros.nodes.conversions import planar_motion, seconds
-from sana_wm_ros.nodes.simulator_node import SimulatorNode, planner_camera
+from sana_wm_ros.nodes.conversions import seconds
+from sana_wm_ros.nodes.robot_topics import planner_camera
+from sana_wm_ros.nodes.simulator_node import SimulatorNode
 from sana_wm_ros.simulation.drive import DriveConfig, draw_scene
 from sana_wm_ros.simulation.gl import NoPictures, open_gl_context
 from sana_wm_ros.simulation.movers import Movers
@@ -40,58 +33,6 @@ pytestmark = pytest.mark.timeout(
 )  # some start a process that imports torch, on a machine that may be busy
 SEED = 1_000_003
 SIZE = {"width": 48, "height": 32}
-TOPICS: dict[str, type] = {
-    "image": Image,
-    "camera_info": CameraInfo,
-    "odom": Odometry,
-    "scan": LaserScan,
-    "contact": Bool,
-    "sana_wm_simulator/true_pose": PoseStamped,
-    "sana_wm_simulator/movers": PoseArray,
-    "/clock": Clock,
-}
-
-
-class Driver:
-    """Hears everything the robot says, and commands it."""
-
-    def __init__(self, context: Any, command_type: type = TwistStamped) -> None:
-        self.node = rclpy.create_node("driver", context=context)
-        self.heard: dict[str, list[Any]] = defaultdict(list)
-        for topic, kind in TOPICS.items():
-            self.node.create_subscription(kind, topic, self.heard[topic].append, 100)
-        self._type = command_type
-        self._command = self.node.create_publisher(command_type, "cmd_vel", 1)
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self.node)
-
-    def command(self, speed: float, rate: float) -> None:
-        twist = Twist()
-        twist.linear.x, twist.angular.z = speed, rate
-        self._command.publish(TwistStamped(twist=twist) if self._type is TwistStamped else twist)
-
-    def until(
-        self, done: Callable[[], bool], command: tuple[float, float] | None = None, timeout_s: float = 40.0
-    ) -> None:
-        end_s = time.monotonic() + timeout_s
-        while not done():
-            assert time.monotonic() < end_s, f"heard { ({k: len(v) for k, v in self.heard.items()}) }"
-            if command is not None:
-                self.command(*command)
-            self._executor.spin_once(timeout_sec=0.02)
-
-    def wait(self, messages: int, command: tuple[float, float] | None = None) -> None:
-        """Until so many more odometry messages came: time by the robot's own clock, 20 a second."""
-        upto = len(self.heard["odom"]) + messages
-        self.until(lambda: len(self.heard["odom"]) >= upto, command)
-
-    @property
-    def pose_3(self) -> np.ndarray:
-        return planar_motion(self.heard["odom"][-1])[1]
-
-    @property
-    def twist_3(self) -> np.ndarray:
-        return planar_motion(self.heard["odom"][-1])[2]
 
 
 @pytest.fixture
@@ -101,34 +42,16 @@ def simulate(ros: Any) -> Iterator[Callable[..., Driver]]:
         open_gl_context(SIZE["width"], SIZE["height"])
     except NoPictures as error:
         pytest.skip(str(error))
-    running, contexts = [], []
+    with contextlib.ExitStack() as stack:
 
-    def start(**parameters: Any) -> Driver:
-        values = {"seed": SEED, "drift": False, **SIZE, **parameters}
-        overrides = [Parameter(name, value=value) for name, value in values.items()]
-        node = SimulatorNode(context=ros, parameter_overrides=overrides)
-        executor, ended = SingleThreadedExecutor(context=ros), threading.Event()
-        executor.add_node(node)
-        threads = [threading.Thread(target=executor.spin), threading.Thread(target=node.run, args=(ended,))]
-        for thread in threads:
-            thread.start()
-        running.append((node, executor, ended, threads))
-        context = rclpy.Context()
-        rclpy.init(context=context, domain_id=DOMAIN)
-        contexts.append(context)
-        driver = Driver(context, TwistStamped if parameters.get("stamped", True) else Twist)
-        driver.until(lambda: bool(driver.heard["image"]) and bool(driver.heard["odom"]))
-        return driver
+        def start(**parameters: Any) -> Driver:
+            values = {"seed": SEED, "drift": False, **SIZE, **parameters}
+            overrides = [Parameter(name, value=value) for name, value in values.items()]
+            node = SimulatorNode(context=ros, parameter_overrides=overrides)
+            kind = TwistStamped if parameters.get("stamped", True) else Twist
+            return stack.enter_context(driven(node, ros, kind))
 
-    yield start
-    for node, executor, ended, threads in running:
-        ended.set()
-        threads[1].join(timeout=20.0)
-        executor.shutdown(timeout_sec=2.0)
-        threads[0].join(timeout=20.0)
-        node.destroy_node()
-    for context in contexts:
-        context.try_shutdown()
+        yield start
 
 
 def test_it_says_what_a_robot_says(simulate: Callable[..., Driver]) -> None:
@@ -232,7 +155,10 @@ def test_the_planner_drives_it_to_a_goal(
     """The whole loop over DDS: pictures and odometry to the planner, commands to the wheels."""
     driver = simulate(lens=False)
     scene = draw_scene(SEED, DriveConfig(lens=False, **SIZE))
-    place = {name.replace(".", "__"): value for name, value in planner_camera(scene.camera).items()}
+    place = {
+        name.replace(".", "__"): value
+        for name, value in planner_camera(scene.camera.T_base_camera_44).items()
+    }
     start_node(**place)
     ahead = scene.start_3[:2] + 0.8 * np.array([math.cos(scene.start_3[2]), math.sin(scene.start_3[2])])
     goal = PoseStamped()
