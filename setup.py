@@ -116,6 +116,7 @@ setup(
         "console_scripts": [
             "planner_node = sana_wm_ros.nodes.planner_node:main",
             "replay_node = sana_wm_ros.nodes.replay_node:main",
+            "dream_node = sana_wm_ros.nodes.dream_node:main",
             "simulator_node = sana_wm_ros.nodes.simulator_node:main",
             "sana_wm = sana_wm_ros.cli.main:main",
         ],

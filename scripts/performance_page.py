@@ -74,6 +74,7 @@ def rows(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         "quality": _quality,
         "training_memory": _training_memory,
         "navigation": _navigation,
+        "dream": _dream,
         "live": _live,
     }
     for prefix, of in kinds.items():
@@ -239,6 +240,16 @@ def _live(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         cycle_s = found["cycle_s"]
         measured = ", ".join(f"{cycle_s[q]:.2f} s {q}" for q in ("p50", "p95", "p99"))
         yield f"{name}: a planning cycle", measured, ""
+
+
+def _dream(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    alone, node = record["results"]["imagined"], record["results"]["node"]
+    yield "pictures imagined as fast as it goes", f"{alone['pictures_per_s']:.1f} per s", ">= 8 per s"
+    measured = ", ".join(f"{1e3 * alone['took_s'][q]:.0f} ms {q}" for q in ("p50", "p95", "p99"))
+    yield "half a second imagined and decoded", measured, "<= 500 ms"
+    yield "the node in real time", f"{node['real-time factor']:.2f} x", "1 x"
+    late_s = node["command to first picture, mean (s)"]
+    yield "a command until the first picture that shows it, mean", f"{late_s:.2f} s", ""
 
 
 def groups_table(record: dict[str, Any]) -> str:

@@ -361,12 +361,14 @@ def progress_bar(console: Console) -> Any:
 
 # Verbs with files of their own; they use what stands above.
 from sana_wm_ros.cli.benchmark_compile import compiled_step  # noqa: E402
+from sana_wm_ros.cli.benchmark_dream import dream  # noqa: E402
 from sana_wm_ros.cli.benchmark_live import live  # noqa: E402
 from sana_wm_ros.cli.benchmark_model import model_quality  # noqa: E402
 from sana_wm_ros.cli.benchmark_navigation import navigation  # noqa: E402
 from sana_wm_ros.cli.benchmark_training import training_memory  # noqa: E402
 
 benchmark.command("compile")(compiled_step)
+benchmark.command("dream")(dream)
 benchmark.command("live")(live)
 benchmark.command("model")(model_quality)
 benchmark.command("navigation")(navigation)

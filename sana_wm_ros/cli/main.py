@@ -17,6 +17,7 @@ VERBS = {
     "evaluate": "Measure a model and its planner on recordings, offline, and write reports.",
     "compare": "Say what changed between two evaluations, and whether it is more than chance.",
     "report": "Make an HTML report from a recorded replay.",
+    "dream": "Drive inside the imagination, from a picture or a recording; --live: as a robot on topics.",
     "info": "Say what a model, a file of weights or a bag holds, or what this machine has.",
     "benchmark": "Measure and write JSON: imagining, node, planner, navigation and more.",
     "record-sim": "Record drives through simulated buildings as bags or episodes.",

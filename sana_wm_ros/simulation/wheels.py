@@ -48,8 +48,18 @@ class FreeRobot:
 
     def __init__(self, robot: Robot, handling: Handling, start_3: FloatArray) -> None:
         self._wheels = Wheels(robot, handling)
+        self.place(start_3)
+
+    def place(self, pose_3: FloatArray) -> None:
+        """Set it down somewhere, at rest."""
+        self._wheels.stand()
         self._base: Twist2 = (0.0, 0.0)
-        self.pose_3 = np.array(start_3, dtype=np.float64)
+        self.pose_3 = np.array(pose_3, dtype=np.float64)
+
+    @property
+    def twist_2(self) -> Twist2:
+        """Forward speed and yaw rate."""
+        return self._base
 
     def hold(self, command: Twist2, duration_s: float) -> None:
         """Hold a command for a whole number of time steps."""

@@ -143,10 +143,14 @@ class NavigationContext:
         return self.extend_latents(latents, poses_F44)
 
     @torch.no_grad()
-    def extend_latents(self, latents_FCHW: Tensor, poses_F44: Tensor) -> NavigationContext:
+    def extend_latents(
+        self, latents_FCHW: Tensor, poses_F44: Tensor, *, seen: bool = True
+    ) -> NavigationContext:
         """``extend`` for frames that are encoded already, with the camera poses at their ends.
 
         Where the camera has got further than the preset's reach from the anchor, the anchor follows it.
+        seen: false for frames that were imagined; they are remembered as having happened, but never kept as
+        keyframes, which they would wear out.
         """
         model, config, first = self.model, self.model.transformer.config, self.latent_frames == 0
         poses = checked_poses(poses_F44, (len(latents_FCHW),)).to(model.device)
@@ -168,7 +172,7 @@ class NavigationContext:
             )
             latents = latents_FCHW[None, start:stop]
             _, _, state = model.transformer(
-                latents, clean, track, state, piece.chunk_lengths, observed=stop - start
+                latents, clean, track, state, piece.chunk_lengths, observed=stop - start if seen else 0
             )
             here, start = poses[stop - 1], stop
         return replace(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = ["planner.launch.py", "replay.launch.py", "sim.launch.py"]
+FILES = ["planner.launch.py", "replay.launch.py", "sim.launch.py", "dream.launch.py"]
 NAV2 = {"namespace", "use_sim_time", "autostart", "params_file", "use_respawn", "log_level"}
 
 WITHOUT_LAUNCH = pytest.mark.skipif(
@@ -32,7 +32,7 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (marker / "sana_wm_ros").touch()
     for folder_name in ("config", "launch"):
         (share / folder_name).symlink_to(ROOT / folder_name)
-    for name in ("planner_node", "replay_node", "simulator_node"):
+    for name in ("planner_node", "replay_node", "simulator_node", "dream_node"):
         script = library / name
         script.write_text(
             f"#!{sys.executable}\nimport sys\nfrom sana_wm_ros.nodes.{name} import main\nsys.exit(main())\n"
@@ -135,3 +135,17 @@ def test_the_simulated_robot_drives_where_it_is_sent(prefix: Path, rig: Any, mod
         return any(np.abs(command).max() > 0.05 for _, command in rig.commands)
 
     assert run_launch("sim.launch.py", arguments, driving)
+
+
+@WITHOUT_LAUNCH
+def test_the_dreamed_robot_drives_where_it_is_sent(prefix: Path, rig: Any, model_folder: Path) -> None:
+    rig.camera = rig.odometry = False  # an ear alone: the dream is the robot
+    bag = ROOT / "test" / "data" / "small_12s"
+    arguments = [f"model:={model_folder}", f"bag:={bag}", "use_sim_time:=false"]
+
+    def driving() -> bool:
+        if rig.goal.get_subscription_count():
+            rig.send_goal(50.0, 0.0)
+        return any(np.abs(command).max() > 0.05 for _, command in rig.commands)
+
+    assert run_launch("dream.launch.py", arguments, driving)

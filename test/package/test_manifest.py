@@ -128,7 +128,7 @@ def test_every_package_folder_is_installed(checkout: Path, distribution) -> None
     assert {str(folder).replace("/", ".") for folder in folders} == set(distribution.packages)
 
 
-@pytest.mark.parametrize("script", ["planner_node", "replay_node", "simulator_node", "sana_wm"])
+@pytest.mark.parametrize("script", ["planner_node", "replay_node", "simulator_node", "dream_node", "sana_wm"])
 def test_every_executable_leads_to_a_function(distribution, script: str) -> None:
     lines = dict(line.split(" = ") for line in distribution.entry_points["console_scripts"])
     assert callable(EntryPoint(name=script, value=lines[script], group="console_scripts").load())

@@ -185,6 +185,23 @@ def test_a_context_that_re_anchors_comes_out_the_same_in_one_call_or_many(memory
     torch.testing.assert_close(mine.latents_NFCHW, theirs.latents_NFCHW, atol=1e-4, rtol=1e-3)
 
 
+def test_a_frame_that_was_only_imagined_is_remembered_but_never_kept_as_a_keyframe() -> None:
+    model = navigator(**MEMORIES["keyframes"])
+    x, poses = latents(1, 7)[0], straight(7, 0.6)
+    seen = model.start(INTRINSICS).extend_latents(x[:5], poses[:5])
+    dreamed = seen.extend_latents(x[5:], poses[5:], seen=False)
+    looked = seen.extend_latents(x[5:], poses[5:])
+    assert dreamed.latent_frames == looked.latent_frames == 7
+    banks = [context.state.keyframes for context in (seen, dreamed, looked)]
+    assert all(bank is not None for bank in banks)
+    numbers = [set(bank.numbers_BK.flatten().tolist()) for bank in banks if bank is not None]
+    assert numbers[1] == numbers[0] and numbers[2] - numbers[0]
+    # Remembered all the same: what is imagined from it is not what was imagined before it.
+    ahead = straight(4, 0.3)[None]
+    before, after = (context.fork(1).imagine(ahead)[1].latents_NFCHW for context in (seen, dreamed))
+    assert not torch.allclose(before, after)
+
+
 def test_with_rotary_translation_re_anchoring_changes_nothing_that_is_imagined() -> None:
     """Against the same weights that never move their anchor, after seven moves."""
     x, poses = latents(1, 41)[0], straight(41, 0.5)
