@@ -84,17 +84,16 @@ class RobotTopics:
 
     def tell_motion(self, stamp: Any, pose_3: FloatArray, twist_2: tuple[float, float]) -> None:
         """Odometry, and the transform that goes with it."""
-        message = odometry(stamp, pose_3, twist_2)
-        self._odometry.publish(message)
-        if self._tf is None:
-            return
-        transform = TransformStamped(child_frame_id=BASE)
-        transform.header.stamp, transform.header.frame_id = stamp, ODOM
-        pose = message.pose.pose
-        transform.transform.translation.x = pose.position.x
-        transform.transform.translation.y = pose.position.y
-        transform.transform.rotation = pose.orientation
-        self._tf.publish(TFMessage(transforms=[transform]))
+        self._odometry.publish(odometry(stamp, pose_3, twist_2))
+        if self._tf is not None:
+            self._tf.publish(TFMessage(transforms=[planar_transform(stamp, ODOM, BASE, pose_3)]))
+
+    def tell_drift(self, stamp: Any, map_frame: str, true_3: FloatArray, odom_3: FloatArray) -> None:
+        """Where ``odom`` lies in the map, from where the robot truly is and where it thinks that it is."""
+        if self._tf is not None:
+            place_44 = se3.from_planar(true_3) @ se3.inverse(se3.from_planar(odom_3))
+            transform = planar_transform(stamp, map_frame, ODOM, se3.to_planar(place_44))
+            self._tf.publish(TFMessage(transforms=[transform]))
 
     def tell_picture(
         self,
@@ -127,6 +126,17 @@ def odometry(stamp: Any, pose_3: FloatArray, twist_2: tuple[float, float]) -> Od
     message.pose.pose = conversions.to_pose(pose_3)
     message.twist.twist = conversions.to_twist(conversions.planar_twist(twist_2))
     return message
+
+
+def planar_transform(stamp: Any, parent: str, child: str, pose_3: FloatArray) -> TransformStamped:
+    """A planar pose (x, y, yaw) of a frame in another as a transform."""
+    transform = TransformStamped(child_frame_id=child)
+    transform.header.stamp, transform.header.frame_id = stamp, parent
+    pose = conversions.to_pose(pose_3)
+    transform.transform.translation.x = pose.position.x
+    transform.transform.translation.y = pose.position.y
+    transform.transform.rotation = pose.orientation
+    return transform
 
 
 def scan(stamp: Any, ranges_R: FloatArray, max_range_m: float) -> LaserScan:

@@ -88,6 +88,7 @@ class SimulatorNode(Node):
 
     def _tell_motion(self, robot: LiveRobot, stamp: Any) -> None:
         self._topics.tell_motion(stamp, robot.odom_3, robot.twist_2)
+        self._topics.tell_drift(stamp, MAP, robot.pose_3, robot.odom_3)
         true = PoseStamped(pose=conversions.to_pose(robot.pose_3))
         true.header.stamp, true.header.frame_id = stamp, MAP
         self._true_pose.publish(true)
