@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
+from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Pose, PoseStamped, Twist, TwistStamped
 from nav_msgs.msg import Odometry, Path
 from sensor_msgs.msg import LaserScan
@@ -18,6 +18,12 @@ from sana_wm_ros.planning.types import Goal, Plan
 def seconds(stamp: Time) -> float:
     """A stamp in seconds."""
     return stamp.sec + stamp.nanosec * 1e-9
+
+
+def to_duration(seconds_long: float) -> Duration:
+    """Seconds, at least 0, as a message."""
+    nanoseconds = round(seconds_long * 1e9)
+    return Duration(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
 
 def to_stamp(time_s: float) -> Time:

@@ -97,9 +97,16 @@ def planning_status(
 
 
 def critics_statuses(
-    name: str, result: PlanResult, weights: Mapping[str, float], shown: Sequence[int] = ()
+    name: str,
+    result: PlanResult,
+    weights: Mapping[str, float],
+    shown: Sequence[int] = (),
+    explained: int = -1,
 ) -> list[DiagnosticStatus]:
-    """Each critic's share of the best candidate's cost, how it judged all of them, and each that is ``shown``."""
+    """Each critic's share of the best candidate's cost, how it judged all of them, and each that is ``shown``.
+
+    explained: the candidate that somebody asks about, named in a line of its own and in the message.
+    """
     statuses = []
     for critic, share_N in result.shares.items():
         known_N = share_N[np.isfinite(share_N)]
@@ -111,8 +118,10 @@ def critics_statuses(
         if result.futures is not None:
             origins = result.futures.candidates.origins
             values |= {f"candidate {row} ({origins[row]})": float(share_N[row]) for row in shown}
+        if explained in shown:
+            values["share of the explained"] = float(share_N[explained])
         values |= {"least": float(known_N.min()), "mean": float(known_N.mean()), "most": float(known_N.max())}
-        best = values.get("share of the best", "-")
+        best = values.get("share of the explained", values.get("share of the best", "-"))
         text = f"{best:.3g}" if isinstance(best, float) else "no plan"
         statuses.append(status(f"{name}: critic {critic}", OK, text, values))
     return statuses

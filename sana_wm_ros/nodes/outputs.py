@@ -72,15 +72,24 @@ class Outputs:
         weights: dict[str, float],
         max_range_m: float,
         most: int,
+        lifetime_s: float,
+        explained: int,
     ) -> None:
-        """What came of a planning cycle, to those who look."""
+        """What came of a planning cycle, to those who look; explained: the row that they ask about, or -1."""
         stamp = self._now()
         if result.plan is not None:
             self.plan.publish(conversions.to_path(result.plan, stamp=stamp, frame_id=odometry_frame))
         if result.trust_s is not None:
             self.trust_horizon.publish(Float32(data=float(result.trust_s)))
         if _heard(self.rollouts):
-            markers = visualization.rollout_markers(result, stamp=stamp, frame_id=odometry_frame, most=most)
+            markers = visualization.rollout_markers(
+                result,
+                stamp=stamp,
+                frame_id=odometry_frame,
+                most=most,
+                lifetime_s=lifetime_s,
+                explained=explained,
+            )
             self.rollouts.publish(markers)
         if _heard(self.scan) and (clearance_K := visualization.imagined_clearance(result)) is not None:
             scan = conversions.to_scan(
@@ -88,8 +97,9 @@ class Outputs:
             )
             self.scan.publish(scan)
         if _heard(self.critics):
-            shown = [way.row for way in visualization.ways(result)[:most]]
-            statuses = diagnostics.critics_statuses(self._node.get_name(), result, weights, shown)
+            shown = [way.row for way in visualization.shown_ways(result, most, explained)]
+            name = self._node.get_name()
+            statuses = diagnostics.critics_statuses(name, result, weights, shown, explained)
             self.critics.publish(diagnostics.array(stamp, statuses))
 
     def pictures_wanted(self) -> tuple[bool, bool]:

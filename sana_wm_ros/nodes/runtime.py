@@ -85,6 +85,7 @@ class Runtime:
             show_frame=self._outputs.show_frame,
             show_strip=self._outputs.show_strip,
             options=lambda: (self._settings.visual.film_frames, self._settings.visual.scale),
+            explained=lambda: self._settings.explain.candidate,
             say=node.get_logger().error,
         )
         self._loop = CommandLoop(
@@ -259,6 +260,8 @@ class Runtime:
                 weights=self._server.critic_weights,
                 max_range_m=self._model.spec.max_range_m,
                 most=self._settings.visual.rollouts,
+                lifetime_s=self._settings.planner.valid_s,
+                explained=self._settings.explain.candidate,
             )
             self._cinema.offer(outcome.result)
 

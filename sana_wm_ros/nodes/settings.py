@@ -170,6 +170,18 @@ class VisualSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExplainSettings:
+    candidate: int = setting(
+        -1,
+        "Candidate (its number in ~/critics, its marker's id) whose imagined pictures and critics' shares are shown; "
+        "-1 shows the best.",
+        low=-1,
+        high=1023,
+        live=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All parameters of the planner node; critics' weights come beside them (``critics.NAME.weight``)."""
 
@@ -184,6 +196,7 @@ class Settings:
     safety: SafetySettings = field(default_factory=SafetySettings)
     command: CommandSettings = field(default_factory=CommandSettings)
     visual: VisualSettings = field(default_factory=VisualSettings)
+    explain: ExplainSettings = field(default_factory=ExplainSettings)
 
 
 # The robot's dataclass lives with the planner, which knows nothing of parameters; their words are here.

@@ -23,10 +23,12 @@ from visualization_msgs.msg import Marker, MarkerArray
 from sana_wm_ros.evaluation.colours import CONTACT_RGB, FAINT_ALPHA, cost_colours
 from sana_wm_ros.evaluation.film_strip import FilmRow, enlarge
 from sana_wm_ros.evaluation.film_strip import film_strip as draw_film_strip
+from sana_wm_ros.nodes.conversions import to_duration
 from sana_wm_ros.planning.types import FloatArray, Futures, PlanResult
 from sana_wm_ros.world_model.protocol import WorldModel
 
 _CONTACT_PROBABILITY = 0.5
+_TRUST_RGB = (240, 196, 25)
 _PLAY_SPEED = 4.0  # a minute of imagination plays in a quarter of one
 _STRIP_PAUSE_S = 4.0  # decoding takes time from planning where both share a processor
 
@@ -65,16 +67,20 @@ def ways(result: PlanResult) -> list[ImaginedWay]:
     return sorted(found.values(), key=lambda way: (way.row != best, not np.isfinite(way.cost), way.cost))
 
 
-def rollout_markers(result: PlanResult, *, stamp: Any, frame_id: str, most: int) -> MarkerArray:
+def rollout_markers(
+    result: PlanResult, *, stamp: Any, frame_id: str, most: int, lifetime_s: float = 0.0, explained: int = -1
+) -> MarkerArray:
     """Candidates coloured as in the report by cost, red where contact is expected; the plan is thick.
 
-    What lies beyond the imagined part is faint.
+    What lies beyond the imagined part is faint. A disc on the plan marks the trust horizon (namespace ``trust``).
+    explained: the row that somebody asked about, which is drawn as thick as the plan though it may not be among
+    the best ``most``. lifetime_s: for how long they stand when no newer ones come (0: for ever).
     """
     markers = MarkerArray()
     clear = Marker(action=Marker.DELETEALL)
     clear.header.frame_id, clear.header.stamp = frame_id, stamp
     markers.markers.append(clear)
-    shown = ways(result)[:most]
+    shown = shown_ways(result, most, explained)
     colours = cost_colours([way.cost for way in shown])
     for way, colour in zip(shown, colours, strict=True):
         marker = Marker(ns="imagined", id=way.row, type=Marker.LINE_STRIP, action=Marker.ADD)
@@ -83,7 +89,7 @@ def rollout_markers(result: PlanResult, *, stamp: Any, frame_id: str, most: int)
         # RViz draws no text beside a line: it is for readers of the bag, who want the numbers.
         marker.text = json.dumps({"cost": way.cost if np.isfinite(way.cost) else None, "origin": way.origin})
         best = way.row == result.best
-        marker.scale.x = 0.05 if best else 0.015
+        marker.scale.x = 0.05 if best or way.row == explained else 0.015
         height = 0.04 if best else 0.02
         clear_colour = _colour(colour, alpha=1.0 if best else 0.6)
         contact_colour = _colour(CONTACT_RGB, alpha=0.9)
@@ -93,7 +99,38 @@ def rollout_markers(result: PlanResult, *, stamp: Any, frame_id: str, most: int)
         marker.colors = imagined + [faint] * (len(marker.points) - len(imagined))
         if len(marker.points) > 1:
             markers.markers.append(marker)
+    markers.markers += _trust_markers(result, stamp, frame_id)
+    for marker in markers.markers:
+        marker.lifetime = to_duration(lifetime_s)
     return markers
+
+
+def _trust_markers(result: PlanResult, stamp: Any, frame_id: str) -> list[Marker]:
+    """A disc where the plan will be when the trust horizon is reached, and its seconds; none beyond the plan's end."""
+    plan, trust_s = result.plan, result.trust_s
+    if plan is None or trust_s is None:
+        return []
+    if trust_s > plan.times_F[-1]:
+        return []
+    times = np.concatenate([[0.0], plan.times_F])
+    poses = np.concatenate([plan.start.pose_3[None], plan.poses_F3])
+    x, y = (float(np.interp(trust_s, times, poses[:, axis])) for axis in (0, 1))
+    found = []
+    for number, kind in enumerate((Marker.CYLINDER, Marker.TEXT_VIEW_FACING)):
+        marker = Marker(ns="trust", id=number, type=kind, action=Marker.ADD)
+        marker.header.frame_id, marker.header.stamp = frame_id, stamp
+        marker.pose.orientation.w = 1.0
+        marker.pose.position.x, marker.pose.position.y = x, y
+        marker.color = _colour(_TRUST_RGB, alpha=0.9)
+        if kind == Marker.CYLINDER:
+            marker.pose.position.z = 0.05
+            marker.scale.x = marker.scale.y = 0.25
+            marker.scale.z = 0.02
+        else:
+            marker.pose.position.z, marker.scale.z = 0.35, 0.2
+            marker.text = f"trusted to {trust_s:.0f} s"
+        found.append(marker)
+    return found
 
 
 def _colour(rgb: Sequence[int] | NDArray[np.uint8], *, alpha: float) -> ColorRGBA:
@@ -101,12 +138,21 @@ def _colour(rgb: Sequence[int] | NDArray[np.uint8], *, alpha: float) -> ColorRGB
     return ColorRGBA(r=red, g=green, b=blue, a=alpha)
 
 
-def best_futures(result: PlanResult) -> tuple[Futures, int] | None:
-    """What was imagined for the plan, as far as it was, and the row there; the cheapest where there is no plan."""
+def shown_ways(result: PlanResult, most: int, explained: int = -1) -> list[ImaginedWay]:
+    """The best ``most`` candidates, and the one that somebody asked about."""
+    order = ways(result)
+    return order[:most] + [way for way in order[most:] if way.row == explained]
+
+
+def imagined_futures(result: PlanResult, explained: int = -1) -> tuple[Futures, int] | None:
+    """What was imagined for a candidate, as far as it was, and the row there.
+
+    Without one that exists: for the plan, or the cheapest where there is no plan.
+    """
     order = ways(result)
     if not order or result.futures is None:
         return None
-    row = order[0].row
+    row = explained if any(way.row == explained for way in order) else order[0].row
     if result.finalists is not None and result.finalist_index is not None:
         place = np.flatnonzero(result.finalist_index == row)
         if len(place):
@@ -138,7 +184,8 @@ def labelled(frame_HWC: NDArray[np.uint8], text: str, scale: int) -> NDArray[np.
 class Cinema:
     """Decodes the newest imagined best way and plays it to its end before it looks at a newer one.
 
-    wanted: tells (video, film strip) subscriptions; show_frame and show_strip publish.
+    wanted: tells (video, film strip) subscriptions; show_frame and show_strip publish. explained: tells the row of
+    the candidate to show in the best one's place, or -1; a film of another one is cut for it.
     """
 
     def __init__(
@@ -149,10 +196,12 @@ class Cinema:
         show_frame: Callable[[NDArray[np.uint8]], None],
         show_strip: Callable[[NDArray[np.uint8]], None],
         options: Callable[[], tuple[int, int]],
+        explained: Callable[[], int],
         say: Callable[[str], object],
     ) -> None:
         self._model, self._wanted, self._say = model, wanted, say
         self._show_frame, self._show_strip, self._options = show_frame, show_strip, options
+        self._explained = explained
         self._newest: PlanResult | None = None
         self._wake, self._ended = threading.Event(), threading.Event()
         self._failed = False
@@ -189,10 +238,13 @@ class Cinema:
 
     @torch.inference_mode()
     def _play(self, result: PlanResult) -> None:
-        found = best_futures(result)
+        explained = self._explained()
+        found = imagined_futures(result, explained)
         if found is None:
             return
         futures, row = found
+        known = any(way.row == explained for way in ways(result))
+        who = f"candidate {explained}" if known else "imagined"
         frames_THWC = self._model.decode(futures.rollout.latents_NFCHW[row]).cpu().numpy()
         spec = self._model.spec
         seconds_T = np.arange(1, len(frames_THWC) + 1) / spec.frame_rate_hz
@@ -204,14 +256,16 @@ class Cinema:
             self._ended.wait(_STRIP_PAUSE_S)
         step = max(1, round(_PLAY_SPEED))
         for index in range(0, len(frames_THWC), step):
+            if self._explained() != explained:
+                return
             if not self._wanted()[0] or self._ended.wait(step / spec.frame_rate_hz / _PLAY_SPEED):
                 return
-            self._show_frame(labelled(frames_THWC[index], f"imagined +{seconds_T[index]:.1f} s", scale))
+            self._show_frame(labelled(frames_THWC[index], f"{who} +{seconds_T[index]:.1f} s", scale))
 
 
 def imagined_clearance(result: PlanResult) -> FloatArray | None:
     """Clearance by sector (K,) at the first imagined frame of the best way, metres."""
-    found = best_futures(result)
+    found = imagined_futures(result)
     if found is None:
         return None
     futures, row = found

@@ -232,3 +232,28 @@ def test_a_critic_that_needs_what_the_model_lacks_is_refused_at_configure(
     said = "cannot be configured: critic 'goal_image' needs a world model that foretells place; this one foretells"
     assert log.has(said, "set critics.goal_image.weight to 0")
     assert start_node(load_model=without_place, active=False, **off).autostart()
+
+
+def test_a_candidate_is_explained_when_somebody_asks_for_it(start_node: Any, rig: RobotRig) -> None:
+    """Its shares are named on ~/critics, its marker is thick; a number below -1 is refused."""
+    critics: list[DiagnosticArray] = []
+    rollouts: list[MarkerArray] = []
+    rig.node.create_subscription(DiagnosticArray, f"{NAME}/critics", critics.append, 5)
+    rig.node.create_subscription(MarkerArray, f"{NAME}/rollouts", rollouts.append, 5)
+    start_node(visual__rollouts=1)
+    rig.send_goal_when_heard(50.0, 0.0)
+    rig.wait_until(lambda: bool(critics) and bool(rollouts), "a plan")
+    integer = {"type": ParameterType.PARAMETER_INTEGER}
+    asked = {
+        row: set_parameter(rig, "explain.candidate", integer_value=row, **integer).successful
+        for row in (-2, 3)
+    }
+    assert asked == {-2: False, 3: True}
+
+    def explained() -> bool:
+        values = {pair.key: pair.value for pair in critics[-1].status[0].values}
+        of_3 = [value for key, value in values.items() if key.startswith("candidate 3 ")]
+        thick = {m.id for m in rollouts[-1].markers if m.ns == "imagined" and m.scale.x > 0.04}
+        return of_3 == [values.get("share of the explained")] and 3 in thick and len(thick) <= 2
+
+    rig.wait_until(explained, "candidate 3 on ~/critics and in ~/rollouts")
