@@ -76,7 +76,11 @@ def test_bad_settings_are_refused(bad):
 
 @pytest.mark.parametrize("change", ["upside down", "another building"])
 def test_nano_in_the_simulator(change, checkout):
-    """The real model and rendered pictures: 10 s as they are, 8 s changed, then as they are."""
+    """The real model and rendered pictures: 10 s as they are, 8 s changed, then as they are.
+
+    It recovers 8 s later, not at once. So long imaginations that were made from the changed pictures come due, and
+    so long nano's attention window holds those pictures: the shortest leads are worse than usual until then.
+    """
     pytest.importorskip("mujoco", reason="extra sim is not installed")
     from sana_wm_ros.geometry.camera import camera_poses
     from sana_wm_ros.simulation.drive import DriveConfig, draw_scene, drive, open_simulator
@@ -94,7 +98,7 @@ def test_nano_in_the_simulator(change, checkout):
             for tick in drive(scene, simulator, period_s=0.125):
                 frames.append(simulator.look())
                 poses.append(tick.pose_3)
-                if len(frames) == 8 * 26 + 1:
+                if len(frames) == 8 * 34 + 1:
                     return scene, np.array(frames), np.array(poses)
 
     scene, frames, poses = recorded(900001)
@@ -129,5 +133,6 @@ def test_nano_in_the_simulator(change, checkout):
         )
     before_s = np.median([h for t, h in horizons.items() if 3 < t < 10])
     lowest_s = min(h for t, h in horizons.items() if 10 < t < 20)
-    assert lowest_s < 0.4 * before_s
-    assert max(h for t, h in horizons.items() if t > 22) > 2 * lowest_s
+    assert before_s == TrustSettings().longest_s and lowest_s < 0.1 * before_s
+    after = [h for t, h in horizons.items() if t >= 28]
+    assert len(after) > 8 and min(after) >= 0.9 * before_s
