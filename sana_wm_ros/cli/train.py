@@ -62,6 +62,14 @@ def train(
         list[str] | None,
         typer.Option(help="world-model: NAME=VALUE, a number of the objective, as place_weight=2"),
     ] = None,
+    heads: Annotated[
+        list[str] | None,
+        typer.Option(help="world-model: NAME=SIZE, larger than --init's: token_width, hidden or layers"),
+    ] = None,
+    anchor_m: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="world-model: half of the clips have their anchor up to so far away"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
     drives: Annotated[
@@ -91,13 +99,14 @@ def train(
                 "learning_rate": learning_rate,
                 "matrix_rate": matrix_rate,
                 "curriculum": _curriculum(curriculum),
+                "anchor_m": anchor_m,
                 "seed": seed,
             }
             if objective:
                 settings["objective"] = _objective(objective)
             memory = _given({"keyframes": keyframes, "keyframe_guide": guide})
             trainer = _world_model_trainer(
-                settings, preset, device, schedule, data, out, init, drives, memory, console
+                settings, preset, device, schedule, data, out, init, drives, memory, _sizes(heads), console
             )
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{error}[/red]")
@@ -143,6 +152,17 @@ def _objective(entries: list[str]) -> Objective:
     return Objective(**changes)
 
 
+def _sizes(entries: list[str] | None) -> dict[str, int]:
+    """Sizes of the heads by name; ValueError names those there are."""
+    known, sizes = ("token_width", "hidden", "layers"), {}
+    for entry in entries or []:
+        name, _, value = entry.partition("=")
+        if name not in known or not value.isdecimal():
+            raise ValueError(f"--heads {entry!r}; expected one of {', '.join(known)}, and =SIZE")
+        sizes[name] = int(value)
+    return sizes
+
+
 def _autoencoder_trainer(
     settings: dict[str, Any], preset: str, device: str, schedule: Schedule, data: list[Path], out: Path
 ) -> AutoencoderTrainer:
@@ -165,6 +185,7 @@ def _world_model_trainer(
     init: Path | None,
     drives: int | None,
     memory: dict[str, Any],
+    heads: dict[str, int],
     console: Console,
 ) -> WorldModelTrainer:
     from dataclasses import replace
@@ -177,11 +198,11 @@ def _world_model_trainer(
     from sana_wm_ros.training.world_model_trainer import WorldModelTrainer, WorldModelTraining
     from sana_wm_ros.world_model.presets import sizes_of
 
-    transformer, _, heads = sizes_of(preset)
-    training = WorldModelTraining(model=transformer, heads=heads, **_given(settings))
+    transformer, _, new_heads = sizes_of(preset)
+    training = WorldModelTraining(model=transformer, heads=replace(new_heads, **heads), **_given(settings))
     processes = join(device)
     console.quiet = console.quiet or not processes.first
-    start = start_of(out, init, training)
+    start = start_of(out, init, training, heads)
     training = start.training
     if memory:
         training = replace(training, model=replace(training.model, **memory))

@@ -5,7 +5,7 @@ Dimension letters: B clips, F latent frames, C latent channels, K sectors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class ClipBatch:
     contact_BF: 0 or 1. clearance_BFK: metres, NaN where unknown. true_poses_BF3: where the base was.
     open_loop_B: 1 where the driver never reacted. intrinsics_B4: in image pixels. valid_BF: 0 after the end
     of the drive, where only contact (if known_contact_BF) means anything: a recording that ends in contact
-    goes on in contact.
+    goes on in contact. anchor_B44: the pose that the model's poses are relative to, camera-to-world.
     """
 
     latents_BFCHW: Tensor
@@ -43,6 +43,7 @@ class ClipBatch:
     intrinsics_B4: Tensor
     valid_BF: Tensor
     known_contact_BF: Tensor
+    anchor_B44: Tensor
 
     def select(self, rows: Tensor) -> ClipBatch:
         """Some of the clips, in the order given."""
@@ -81,6 +82,7 @@ class ClipSampler:
 
     Drives where something is to be learnt (contact without reaction; looking away and coming back) are
     drawn more often: their weight is multiplied by ``contact_factor`` and ``return_factor``.
+    anchor_m: half of the clips have their anchor up to so many metres from their first frame.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class ClipSampler:
         seed: int,
         contact_factor: float = 2.0,
         return_factor: float = 2.0,
+        anchor_m: float = 0.0,
     ) -> None:
         drives = [drive for drive in drives if len(drive) >= 2 * STILL_EVERY]
         if not drives:
@@ -100,7 +103,7 @@ class ClipSampler:
         self.drives = drives
         self._longest = max(map(len, drives))
         self.per_latent = per_latent
-        self.seed = seed
+        self.seed, self.anchor_m = seed, anchor_m
         weights = np.ones(len(drives))
         for index, drive in enumerate(drives):
             if drive.open_loop and drive.contact_F.any():
@@ -126,7 +129,17 @@ class ClipSampler:
             start = STILL_EVERY * int(random.integers(max(0, room) // STILL_EVERY + 1))
             seen = min(context, len(drive) - start - 1)
             clips.append(make_clip(drive, start, length, seen, per_latent=self.per_latent))
-        return stack_clips(clips)
+        batch = stack_clips(clips)
+        return replace(batch, anchor_B44=self._anchors(batch.anchor_B44, random))
+
+    def _anchors(self, first_B44: Tensor, random: np.random.Generator) -> Tensor:
+        """The first poses; half of them moved within ``anchor_m``, as when a robot has left its anchor behind."""
+        count = len(first_B44)
+        way, far = 2 * np.pi * random.random(count), np.sqrt(random.random(count))
+        far = self.anchor_m * far * (random.random(count) < 0.5)
+        anchors = first_B44.clone()
+        anchors[:, :2, 3] += torch.from_numpy(np.stack([far * np.cos(way), far * np.sin(way)], 1))
+        return anchors
 
 
 def make_clip(drive: LatentDrive, start: int, length: int, context: int, *, per_latent: int) -> ClipBatch:
@@ -142,11 +155,13 @@ def make_clip(drive: LatentDrive, start: int, length: int, context: int, *, per_
     latents = drive.latents_FCHW[rows].astype(np.float32)
     latents[0] = drive.stills_GCHW[start // STILL_EVERY]
     base = conditioned_poses(drive, start, length, context, per_latent=per_latent)
+    poses = torch.from_numpy(camera_poses(base, drive.T_base_camera_44))[None]
     valid = beyond <= 0
     known = valid | (drive.contact_F[-1] & drive.open_loop & (beyond <= STUCK_FRAMES))
     return ClipBatch(
         latents_BFCHW=torch.from_numpy(latents)[None],
-        poses_BF44=torch.from_numpy(camera_poses(base, drive.T_base_camera_44))[None],
+        poses_BF44=poses,
+        anchor_B44=poses[:, 0],
         context_B=torch.tensor([context]),
         contact_BF=torch.from_numpy(drive.contact_F[rows].astype(np.float32))[None],
         clearance_BFK=torch.from_numpy(drive.clearance_FK[rows].astype(np.float32))[None],

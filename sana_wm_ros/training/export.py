@@ -78,11 +78,14 @@ class Start:
     weights: dict[str, Tensor] | None
 
 
-def start_of(out: Path, init: Path | None, training: WorldModelTraining) -> Start:
+def start_of(
+    out: Path, init: Path | None, training: WorldModelTraining, heads: dict[str, int] | None = None
+) -> Start:
     """Where a run in ``out`` begins: where it was, or from ``init``.
 
     init: the run folder of an autoencoder, the run folder of a world model (its averaged weights), or a model
-    folder; the last two also decide the sizes. Raises ``BadRun`` when there is neither.
+    folder; the last two also decide the sizes, but for heads that ``heads`` makes larger. Raises ``BadRun``
+    when there is neither.
     """
     config = RunFolder(path=out).config() if (out / "config.yaml").exists() else None
     if config is not None:
@@ -98,15 +101,30 @@ def start_of(out: Path, init: Path | None, training: WorldModelTraining) -> Star
         model = load_model(init)
         sized = replace(training, model=model.transformer.config, heads=model.heads.config)
         weights = weights_of(model, contact_weight=training.objective.contact_weight)
-        return Start(training=sized, autoencoder=model.autoencoder, weights=weights)
+        return _with_heads(Start(training=sized, autoencoder=model.autoencoder, weights=weights), heads)
     if kept_autoencoder(init) is not None:
         config, state = stored_run(init, "world-model")
         kept = kept_autoencoder(init)
         assert kept is not None
-        return Start(
-            training=_sized(training, config), autoencoder=kept, weights=dict(state["average"]["values"])
-        )
+        weights = dict(state["average"]["values"])
+        begun = Start(training=_sized(training, config), autoencoder=kept, weights=weights)
+        return _with_heads(begun, heads)
     return Start(training=training, autoencoder=autoencoder_of_run(init), weights=None)
+
+
+def _with_heads(start: Start, sizes: dict[str, int] | None) -> Start:
+    """The same with larger heads, which say at first what the smaller ones said."""
+    if not sizes or start.weights is None:
+        return start
+    training, prefix = start.training, "heads."
+    small = Heads(training.heads, training.model.width, training.model.tokens)
+    small.load_state_dict(
+        {n.removeprefix(prefix): v for n, v in start.weights.items() if n.startswith(prefix)}
+    )
+    large = small.widened(replace(training.heads, **sizes))
+    weights = {n: v for n, v in start.weights.items() if not n.startswith(prefix)}
+    weights |= {prefix + name: value for name, value in large.state_dict().items()}
+    return replace(start, training=replace(training, heads=large.config), weights=weights)
 
 
 def weights_of(model: NavigationModel, *, contact_weight: float) -> dict[str, Tensor]:

@@ -70,8 +70,8 @@ def draw_sigma(
 
 
 def camera_track(clips: ClipBatch, image: tuple[int, int]) -> CameraTrack:
-    """The clips' cameras relative to their first frame; ``image`` is (height, width)."""
-    poses = relative_to(clips.poses_BF44[:, :1], clips.poses_BF44)
+    """The clips' cameras relative to their anchors; ``image`` is (height, width)."""
+    poses = relative_to(clips.anchor_B44[:, None], clips.poses_BF44)
     latent = (clips.latents_BFCHW.shape[-2], clips.latents_BFCHW.shape[-1])
     rows = [latent_intrinsics(*row, image=image, latent=latent) for row in clips.intrinsics_B4.tolist()]
     intrinsics = torch.stack(rows).to(poses.device)

@@ -29,9 +29,10 @@ def arc_clip(model: NavigationModel, frames: int) -> ClipBatch:
     mount = base_to_optical((0.1, 0.0, 0.35), (0.0, 0.12, 0.0))
     focal = spec.image_width / 2
     ones = torch.ones(1, frames)
+    poses = torch.from_numpy(camera_poses(base, mount))[None]
     return ClipBatch(
         latents_BFCHW=torch.randn(1, frames, *spec.latent_shape, generator=torch.Generator().manual_seed(0)),
-        poses_BF44=torch.from_numpy(camera_poses(base, mount))[None],
+        poses_BF44=poses,
         context_B=torch.tensor([max(1, round(SEEN_SHARE * frames))]),
         contact_BF=torch.zeros(1, frames),
         clearance_BFK=torch.full((1, frames, spec.sectors), 2.0),
@@ -40,6 +41,7 @@ def arc_clip(model: NavigationModel, frames: int) -> ClipBatch:
         intrinsics_B4=torch.tensor([[focal, focal, focal - 0.5, (spec.image_height - 1) / 2]]),
         valid_BF=ones,
         known_contact_BF=ones,
+        anchor_B44=poses[:, 0],
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from sana_wm_ros.training.clips import ClipSampler, conditioned_poses, make_clip
 from sana_wm_ros.training.episodes import read_episode
 from sana_wm_ros.training.latents import LatentDrive, encode_drive, load_drives
+from sana_wm_ros.training.objective import camera_track
 from sana_wm_ros.training.places import place_errors, place_target, travel_distance
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
 
@@ -116,3 +117,18 @@ def test_the_place_loss_is_zero_for_embeddings_that_tell_the_distance() -> None:
     assert float(error.max()) == pytest.approx(0.0, abs=1e-10)
     assert weight.tolist() == [[[1.0, 0.5], [0.5, 0.25]]]
     assert float(place_target(torch.tensor(0.0))) == 0.0
+
+
+def test_half_of_the_clips_have_left_their_anchor_behind(drive: LatentDrive) -> None:
+    near, far = (ClipSampler([drive], per_latent=4, seed=3, anchor_m=m).batch(7, 64, 8) for m in (0.0, 10.0))
+    assert torch.equal(near.anchor_B44, near.poses_BF44[:, 0])
+    assert torch.equal(near.poses_BF44, far.poses_BF44)
+    moved = far.anchor_B44 - far.poses_BF44[:, 0]
+    assert torch.equal(moved[:, :3, :3], torch.zeros(64, 3, 3, dtype=torch.float64))  # it keeps its axes
+    away = moved[:, :3, 3].norm(dim=1)
+    assert 16 < int((away > 0).sum()) < 48
+    assert 8.0 < float(away.max()) <= 10.0
+    assert torch.equal(moved[:, 2, 3], torch.zeros(64, dtype=torch.float64))  # and its height
+    track = camera_track(far, (64, 96))
+    expected = torch.linalg.inv(far.anchor_B44[5]) @ far.poses_BF44[5, 3]
+    torch.testing.assert_close(track.poses_BF44[5, 3], expected.float(), atol=1e-5, rtol=1e-5)

@@ -98,3 +98,25 @@ def test_what_is_unknown_teaches_nothing(run: WorldModelTrainer) -> None:
     )
     assert parts["clearance"] == 0.0
     assert parts["latent"] > 0.0
+
+
+def test_a_training_may_go_on_with_larger_heads(run: WorldModelTrainer, tmp_path: Path) -> None:
+    start = start_of(tmp_path / "next", run.folder.path, WorldModelTraining(), {"hidden": 24, "layers": 2})
+    assert (start.training.heads.hidden, start.training.heads.layers) == (24, 2)
+    assert start.training.heads.token_width == TINY.heads.token_width
+    drives = run.clips.drives
+    larger = WorldModelTrainer(
+        start.training,
+        Schedule(steps=1),
+        start.autoencoder,
+        drives,
+        tmp_path / "next",
+        start_from=start.weights,
+    )
+    features = torch.randn(
+        1, 2, TINY.model.tokens, TINY.model.width, generator=torch.Generator().manual_seed(0)
+    )
+    _, heads = run.averaged()
+    torch.testing.assert_close(
+        larger.heads(features).log_clearance_BFK, heads(features).log_clearance_BFK, atol=1e-5, rtol=1e-5
+    )
