@@ -195,7 +195,7 @@ class FreeSpace:
     def _cells(self, points_P2: FloatArray) -> tuple[Index, Mask]:
         """Cells (., 2) of the points on the grid, and which of the points (P,) these are."""
         cells = np.floor(points_P2 / self.settings.cell_m).astype(np.int64) - self.corner
-        inside = ((cells >= 0) & (cells < self.size)).all(axis=1)
+        inside: Mask = np.all((cells >= 0) & (cells < self.size), axis=1)
         return cells[inside], inside
 
     def _known(self) -> tuple[int, Mask, Mask, Evidence]:

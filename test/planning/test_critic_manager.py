@@ -147,8 +147,8 @@ def test_a_critic_of_weight_0_is_let_off_until_it_is_given_one(futures):
 
 def test_a_need_that_no_model_knows_is_refused(futures):
     critic = Constant("misspelt")
-    critic.needs = ("colision",)
-    with pytest.raises(BadCritic, match=r"'misspelt' needs \('colision',\); models foretell collision, cl"):
+    critic.needs = ("bump",)
+    with pytest.raises(BadCritic, match=r"'misspelt' needs \('bump',\); models foretell collision, cl"):
         CriticManager([critic]).meet(model_that_foretells("collision"))
 
 
