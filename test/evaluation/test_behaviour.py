@@ -19,10 +19,10 @@ from sana_wm_ros.evaluation.behaviour import (
 REFERENCES = Path(__file__).resolve().parents[1] / "data" / "references"
 # The command that made each reference; with --update-ref it makes it anew.
 COMMANDS = {
-    "small_12s": "replay {data}/small_12s --model toy --goal ahead:5 --param planner.candidates:=5 "
-    "--param planner.horizon_s:=4.0 --param planner.budget_s:=0.1",
-    "ros1_4s": "replay {data}/ros1_4s.bag --model toy --goal 7.2,7.0 --param robot.drive:=ackermann "
-    "--param planner.candidates:=5 --param planner.horizon_s:=4.0 --param planner.rate_hz:=2.0 "
+    "small_12s": "replay {data}/small_12s --model nano --goal ahead:5 --param planner.candidates:=12 "
+    "--param planner.horizon_s:=8.0 --param planner.budget_s:=0.5",
+    "ros1_4s": "replay {data}/ros1_4s.bag --model nano --goal 7.2,7.0 --param robot.drive:=ackermann "
+    "--param planner.candidates:=8 --param planner.horizon_s:=8.0 --param planner.rate_hz:=2.0 "
     "--param goal.timeout_s:=3.0",
 }
 
