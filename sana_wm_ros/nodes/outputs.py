@@ -74,6 +74,7 @@ class Outputs:
         most: int,
         lifetime_s: float,
         explained: int,
+        scan_s: tuple[float, ...],
     ) -> None:
         """What came of a planning cycle, to those who look; explained: the row that they ask about, or -1."""
         stamp = self._now()
@@ -89,6 +90,7 @@ class Outputs:
                 most=most,
                 lifetime_s=lifetime_s,
                 explained=explained,
+                scan_s=scan_s,
             )
             self.rollouts.publish(markers)
         if _heard(self.scan) and (clearance_K := visualization.imagined_clearance(result)) is not None:
@@ -105,6 +107,11 @@ class Outputs:
     def pictures_wanted(self) -> tuple[bool, bool]:
         """Whether anybody looks at the imagined video, and at the film strip."""
         return _heard(self.image), _heard(self.film_strip)
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody looks at imagined ways or pictures."""
+        return any(self.pictures_wanted()) or _heard(self.rollouts)
 
     def show_frame(self, picture_HWC: NDArray[np.uint8]) -> None:
         """One picture of the imagined video."""

@@ -34,7 +34,7 @@ from sana_wm_ros.nodes.planner_factory import PlannerFactory
 from sana_wm_ros.nodes.planning_thread import NO_WAY_OUT, Outcome, PlanningThread, Situation
 from sana_wm_ros.nodes.sensing import Sensing
 from sana_wm_ros.nodes.supervisor import Facts, Stop
-from sana_wm_ros.nodes.visualization import Cinema
+from sana_wm_ros.nodes.visualization import Cinema, imagined_to_the_end
 from sana_wm_ros.planning.follower import Follower, FollowerSettings
 from sana_wm_ros.world_model.how_it_runs import how_it_runs
 from sana_wm_ros.world_model.observation_buffer import ObservationBuffer
@@ -254,16 +254,22 @@ class Runtime:
             self._node.get_logger().error(outcome.details)
         self._report()
         if outcome.result is not None:
+            # Here, in the planning thread: a model is not asked two things at once.
+            explained = self._settings.explain.candidate
+            result = outcome.result
+            if self._outputs.watched:
+                result = imagined_to_the_end(result, explained)
             self._outputs.show(
-                outcome.result,
+                result,
                 odometry_frame=self._sensing.odometry_frame,
                 weights=self._server.critic_weights,
                 max_range_m=self._model.spec.max_range_m,
                 most=self._settings.visual.rollouts,
                 lifetime_s=self._settings.planner.valid_s,
-                explained=self._settings.explain.candidate,
+                explained=explained,
+                scan_s=self._settings.visual.scan_s,
             )
-            self._cinema.offer(outcome.result)
+            self._cinema.offer(result)
 
     def _watch_trust(self, trust_s: float | None) -> None:
         """One line when imagination stops being believable, and one when it is again."""

@@ -6,11 +6,13 @@ the same names with the same defaults; a test keeps the two together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
 from sana_wm_ros.planning.types import Robot
+
+_LONGEST_LIST = 16
 
 
 def setting(
@@ -167,6 +169,13 @@ class VisualSettings:
     rollouts: int = setting(16, "Imagined ways that are drawn, the best first.", low=1, high=256, live=True)
     film_frames: int = setting(12, "Pictures on a film strip.", low=2, high=60, live=True)
     scale: int = setting(3, "Imagined pictures are enlarged so many times.", low=1, high=8, live=True)
+    scan_s: tuple[float, ...] = setting(
+        (2.0, 5.0, 10.0),
+        "Free space imagined around the best way after so many seconds is drawn in ~/rollouts.",
+        low=0.1,
+        high=60.0,
+        live=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,10 +235,10 @@ _ROBOT: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One parameter as ROS sees it."""
+    """One parameter as ROS sees it. A list holds numbers, each within the bounds; it may be empty."""
 
     name: str
-    default: bool | int | float | str
+    default: bool | int | float | str | list[float]
     text: str
     low: float | None = None
     high: float | None = None
@@ -239,26 +248,46 @@ class Parameter:
     @property
     def expectation(self) -> str:
         """What a value must be, in words."""
-        kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[
-            type(self.default)
-        ]
+        kinds = {
+            bool: "true or false",
+            int: "a whole number",
+            float: "a number",
+            str: "a text",
+            list: "numbers",
+        }
+        kind = kinds[type(self.default)]
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.low is None or self.high is None:
             return kind
         return f"{kind} in [{self.low:g}, {self.high:g}]"
 
-    def check(self, value: Any) -> bool | int | float | str:
+    def check(self, value: Any) -> Any:
         """The value in this parameter's type; ``ValueError`` names it and what was expected."""
         kind = type(self.default)
+        if kind is list:
+            return self._checked_list(value)
         if kind is float and type(value) is int:
             value = float(value)
-        good = type(value) is kind and (not self.choices or value in self.choices)
-        if good and self.low is not None and self.high is not None:
-            good = self.low <= value <= self.high  # false for nan
-        if not good:
-            raise ValueError(f"{self.name} = {value!r} is refused: expected {self.expectation}")
+        if type(value) is not kind or (self.choices and value not in self.choices) or not self._within(value):
+            raise self._refusal(value)
         return kind(value)
+
+    def _checked_list(self, value: Any) -> tuple[float, ...]:
+        # rclpy gives an empty list as one of bytes, and numbers as an array.
+        if isinstance(value, str) or not isinstance(value, Sequence) or len(value) > _LONGEST_LIST:
+            raise self._refusal(value)
+        if not all(type(one) in (int, float) and self._within(one) for one in value):
+            raise self._refusal(value)
+        return tuple(float(one) for one in value)
+
+    def _within(self, value: Any) -> bool:
+        if self.low is None or self.high is None:
+            return True
+        return bool(self.low <= value <= self.high)  # false for nan
+
+    def _refusal(self, value: Any) -> ValueError:
+        return ValueError(f"{self.name} = {value!r} is refused: expected {self.expectation}")
 
 
 def parameters(critic_weights: dict[str, float]) -> dict[str, Parameter]:
@@ -266,7 +295,8 @@ def parameters(critic_weights: dict[str, float]) -> dict[str, Parameter]:
     found = [Parameter(name="autostart", default=False, text="Configure and activate without being told to.")]
     for group, option in _fields():
         details = _ROBOT[option.name] if group == "robot" else dict(option.metadata)
-        found.append(Parameter(name=f"{group}.{option.name}", default=option.default, **details))
+        default = list(option.default) if isinstance(option.default, tuple) else option.default
+        found.append(Parameter(name=f"{group}.{option.name}", default=default, **details))
     for critic, weight in critic_weights.items():
         text = f"Weight of the critic '{critic}' in a plan's cost; 0 switches it off."
         name = f"critics.{critic}.weight"
@@ -278,7 +308,8 @@ def settings_from(values: dict[str, Any]) -> Settings:
     """Checked values by parameter name as the dataclasses that the node's parts take."""
     groups: dict[str, dict[str, Any]] = {}
     for group, option in _fields():
-        groups.setdefault(group, {})[option.name] = values[f"{group}.{option.name}"]
+        value = values[f"{group}.{option.name}"]
+        groups.setdefault(group, {})[option.name] = tuple(value) if isinstance(value, list) else value
     kinds = {option.name: option.default_factory for option in fields(Settings)}
     return Settings(**{group: kinds[group](**chosen) for group, chosen in groups.items()})  # type: ignore[misc, operator]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -29,6 +29,7 @@ from sana_wm_ros.world_model.protocol import WorldModel
 
 _CONTACT_PROBABILITY = 0.5
 _TRUST_RGB = (240, 196, 25)
+_SCAN_RGB = (76, 155, 232)  # as ~/imagined/scan in the .rviz files
 _PLAY_SPEED = 4.0  # a minute of imagination plays in a quarter of one
 _STRIP_PAUSE_S = 4.0  # decoding takes time from planning where both share a processor
 
@@ -53,6 +54,8 @@ def ways(result: PlanResult) -> list[ImaginedWay]:
     parts = [(result.futures, np.arange(len(result.futures.candidates)))]
     if result.finalists is not None and result.finalist_index is not None:
         parts.append((result.finalists, result.finalist_index))
+    if result.explained is not None:
+        parts.append((result.explained[1], np.array([result.explained[0]])))
     for futures, rows in parts:
         contact_NF = futures.rollout.collision_NF.float().cpu().numpy()
         for place, row in enumerate(rows):
@@ -68,13 +71,21 @@ def ways(result: PlanResult) -> list[ImaginedWay]:
 
 
 def rollout_markers(
-    result: PlanResult, *, stamp: Any, frame_id: str, most: int, lifetime_s: float = 0.0, explained: int = -1
+    result: PlanResult,
+    *,
+    stamp: Any,
+    frame_id: str,
+    most: int,
+    lifetime_s: float = 0.0,
+    explained: int = -1,
+    scan_s: Sequence[float] = (),
 ) -> MarkerArray:
     """Candidates coloured as in the report by cost, red where contact is expected; the plan is thick.
 
     What lies beyond the imagined part is faint. A disc on the plan marks the trust horizon (namespace ``trust``).
     explained: the row that somebody asked about, which is drawn as thick as the plan though it may not be among
-    the best ``most``. lifetime_s: for how long they stand when no newer ones come (0: for ever).
+    the best ``most``. lifetime_s: for how long they stand when no newer ones come (0: for ever). scan_s: when on the
+    way the free space that is imagined there is drawn (namespace ``imagined scan``), as far as it was imagined.
     """
     markers = MarkerArray()
     clear = Marker(action=Marker.DELETEALL)
@@ -99,7 +110,9 @@ def rollout_markers(
         marker.colors = imagined + [faint] * (len(marker.points) - len(imagined))
         if len(marker.points) > 1:
             markers.markers.append(marker)
-    markers.markers += _trust_markers(result, stamp, frame_id)
+    markers.markers += _trust_markers(result, stamp, frame_id) + _scan_markers(
+        result, scan_s, explained, stamp, frame_id
+    )
     for marker in markers.markers:
         marker.lifetime = to_duration(lifetime_s)
     return markers
@@ -133,6 +146,43 @@ def _trust_markers(result: PlanResult, stamp: Any, frame_id: str) -> list[Marker
     return found
 
 
+def _scan_markers(
+    result: PlanResult, scan_s: Sequence[float], explained: int, stamp: Any, frame_id: str
+) -> list[Marker]:
+    """The ends of the imagined rays in the odometry frame, and when that is; farther times are paler."""
+    found = imagined_futures(result, explained)
+    if found is None:
+        return []
+    futures, row = found
+    times_F = futures.candidates.times_F
+    markers: list[Marker] = []
+    for time_s in sorted(set(scan_s)):
+        if time_s > times_F[-1]:
+            break
+        frame = int(np.argmin(np.abs(times_F - time_s)))
+        x, y, yaw = futures.candidates.poses_NF3[row, frame]
+        clearance_K = futures.rollout.clearance_NFK[row, frame].double().cpu().numpy()
+        bearings_K = yaw + 2 * np.pi / len(clearance_K) * np.arange(len(clearance_K))
+        paler = 1.0 - 0.6 * time_s / max(scan_s)
+        points, text = (
+            Marker(ns="imagined scan", id=len(markers) + part, type=kind, action=Marker.ADD)
+            for part, kind in enumerate((Marker.POINTS, Marker.TEXT_VIEW_FACING))
+        )
+        for marker in (points, text):
+            marker.header.frame_id, marker.header.stamp = frame_id, stamp
+            marker.pose.orientation.w = 1.0
+            marker.color = _colour(_SCAN_RGB, alpha=paler)
+        points.scale.x = points.scale.y = 0.07
+        points.points = [
+            Point(x=float(x + range_m * np.cos(bearing)), y=float(y + range_m * np.sin(bearing)), z=0.1)
+            for range_m, bearing in zip(clearance_K, bearings_K, strict=True)
+        ]
+        text.pose.position.x, text.pose.position.y, text.pose.position.z = float(x), float(y), 0.3
+        text.scale.z, text.text = 0.15, f"+{time_s:g} s"
+        markers += [points, text]
+    return markers
+
+
 def _colour(rgb: Sequence[int] | NDArray[np.uint8], *, alpha: float) -> ColorRGBA:
     red, green, blue = (int(channel) / 255.0 for channel in rgb)
     return ColorRGBA(r=red, g=green, b=blue, a=alpha)
@@ -145,7 +195,7 @@ def shown_ways(result: PlanResult, most: int, explained: int = -1) -> list[Imagi
 
 
 def imagined_futures(result: PlanResult, explained: int = -1) -> tuple[Futures, int] | None:
-    """What was imagined for a candidate, as far as it was, and the row there.
+    """What was imagined for a candidate, as far as it was, and its row there.
 
     Without one that exists: for the plan, or the cheapest where there is no plan.
     """
@@ -153,11 +203,31 @@ def imagined_futures(result: PlanResult, explained: int = -1) -> tuple[Futures, 
     if not order or result.futures is None:
         return None
     row = explained if any(way.row == explained for way in order) else order[0].row
+    if result.explained is not None and result.explained[0] == row:
+        return result.explained[1], 0
     if result.finalists is not None and result.finalist_index is not None:
         place = np.flatnonzero(result.finalist_index == row)
         if len(place):
             return result.finalists, int(place[0])
     return result.futures, row
+
+
+def imagined_to_the_end(result: PlanResult, explained: int) -> PlanResult:
+    """The same with the candidate that somebody asks about imagined to the end, if it was dropped before.
+
+    That takes the model's time, so call it where the model is free.
+    """
+    if (
+        result.futures is None
+        or result.imagine_whole is None
+        or not 0 <= explained < len(result.futures.candidates)
+    ):
+        return result
+    proposed = result.futures.proposed or result.futures.candidates
+    found = imagined_futures(result, explained)
+    if found is None or len(found[0].candidates.times_F) == len(proposed.times_F):
+        return result
+    return replace(result, explained=(explained, result.imagine_whole(explained)))
 
 
 def film_strip(

@@ -187,6 +187,7 @@ class Planner:
             trust_s=self.trust.seconds,
             bumped=bumped,
             place_away=_place_away(candidates, first.rollout, goal),
+            imagine_whole=cycle.whole,
         )
 
     def saw(self, camera_poses_T44: FloatArray, end_s: float, latent_CHW: torch.Tensor | None) -> None:
@@ -383,6 +384,15 @@ class _Cycle:
         if self.draws > 1:
             all_draws = judged(costs, shares)
             self.found = self.found.rejudged(all_draws.costs_N, all_draws.shares)
+
+    @torch.inference_mode()
+    def whole(self, row: int) -> Futures:
+        """One candidate imagined to the end of the horizon."""
+        one = self.candidates.select(np.array([row]))
+        noise = torch.Generator().manual_seed(self._seed)
+        batch, steps = self._context.fork(1), self._planner.settings.steps
+        _, rollout = batch.imagine(self._cameras(one), steps=steps, generator=noise)
+        return self.futures(one, rollout)
 
     def expect(self, best: int) -> None:
         """Keep what was imagined for the plan until the camera has seen it."""

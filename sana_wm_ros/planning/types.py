@@ -7,6 +7,7 @@ Dimension letters: N candidates, F latent frames, K sectors; a trailing 3 is (x,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
@@ -194,6 +195,8 @@ class PlanResult:
     candidates were imagined to which horizon, in seconds; refinements and draws: generations of refined
     candidates, and draws of noise for each finalist. trust_s: the trust horizon. place_away: 1 - cos between the
     place where the robot stands and a goal image's. bumped: the robot stands though it was to move.
+    imagine_whole imagines one candidate of the N to the end of the horizon, with the noise of all others;
+    explained is one for which that was done: its row and what came of it.
     """
 
     plan: Plan | None
@@ -214,6 +217,8 @@ class PlanResult:
     trust_s: float | None = None
     place_away: float | None = None
     bumped: bool = False
+    imagine_whole: Callable[[int], Futures] | None = field(default=None, repr=False)
+    explained: tuple[int, Futures] | None = None
 
     @property
     def how_far(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,22 @@ def test_values_become_the_settings_that_the_parts_take() -> None:
         ("command.stamped", 1, "true or false"),
         ("model.path", 3, "a text"),
         ("safety.camera_timeout_s", 2.0, "a number in [0.05, 0.4]"),
+        ("visual.scan_s", [2.0, 90.0], "numbers in [0.1, 60]"),
+        ("visual.scan_s", [2.0, float("nan")], "numbers in [0.1, 60]"),
+        ("visual.scan_s", "2.0", "numbers in [0.1, 60]"),
+        ("visual.scan_s", 2.0, "numbers in [0.1, 60]"),
+        ("visual.scan_s", [1.0] * 17, "numbers in [0.1, 60]"),
     ],
 )
 def test_a_bad_value_is_refused_with_name_and_range(name: str, value: Any, words: str) -> None:
     with pytest.raises(ValueError) as caught:
         parameters({})[name].check(value)
     assert name in str(caught.value) and words in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [[], b"", [1, 2.5], array.array("d", [1.0, 2.5])])
+def test_numbers_come_as_rclpy_gives_them(given: Any) -> None:
+    assert parameters({})["visual.scan_s"].check(given) == tuple(float(one) for one in given)
 
 
 def test_a_whole_number_is_taken_where_a_fraction_may_stand() -> None:

@@ -12,7 +12,7 @@ from builtin_interfaces.msg import Time
 from visualization_msgs.msg import Marker
 
 from sana_wm_ros.nodes.diagnostics import critics_statuses
-from sana_wm_ros.nodes.visualization import imagined_futures, rollout_markers
+from sana_wm_ros.nodes.visualization import imagined_futures, imagined_to_the_end, rollout_markers
 from sana_wm_ros.planning.types import Candidates, Futures, Plan, PlanResult, Robot, RobotState
 from sana_wm_ros.world_model.protocol import Rollout
 
@@ -112,6 +112,37 @@ def test_pictures_are_those_of_the_candidate_that_was_asked_for(
     assert found is not None
     latents_FCHW = found[0].rollout.latents_NFCHW[found[1]]
     assert latents_FCHW.flatten().tolist() == [row] * frames
+
+
+def test_one_that_was_dropped_is_imagined_to_its_end_when_somebody_asks() -> None:
+    asked: list[int] = []
+
+    def whole(row: int) -> Futures:
+        asked.append(row)
+        return futures([row], 8)
+
+    found = imagined_to_the_end(replace(result(), imagine_whole=whole), 0)
+    shown = imagined_futures(found, 0)
+    assert shown is not None and shown[0].rollout.latents_NFCHW[shown[1]].flatten().tolist() == [0] * 8
+    (way,) = (m for m in markers(found, explained=0) if m.ns == "imagined" and m.id == 0)
+    assert {round(colour.a, 2) for colour in way.colors} == {0.6}, "none of it is drawn as not imagined"
+    for row in (-1, 1, 3, 17):
+        untouched = replace(result(), imagine_whole=whole)
+        assert imagined_to_the_end(untouched, row) is untouched
+    assert asked == [0], "the plan and the other finalist were imagined already, and nobody else is there"
+
+
+def test_free_space_is_drawn_around_the_way_at_the_chosen_seconds() -> None:
+    """Rays of 1 m ahead, to the left, behind and to the right of where the robot will be, on lane 1 at 1 m/s."""
+    found = [m for m in markers(result(), scan_s=(3.0, 1.0, 60.0)) if m.ns == "imagined scan"]
+    assert [m.text for m in found if m.type == Marker.TEXT_VIEW_FACING] == ["+1 s", "+3 s"], (
+        "60 s was not imagined"
+    )
+    near, far = (m for m in found if m.type == Marker.POINTS)
+    ends = [(round(point.x, 6), round(point.y, 6)) for point in far.points]
+    assert ends == [(4.0, 1.0), (3.0, 2.0), (2.0, 1.0), (3.0, 0.0)]
+    assert far.color.a < near.color.a and len({m.id for m in found}) == 4
+    assert not [m for m in markers(result()) if m.ns == "imagined scan"]
 
 
 def test_each_critic_tells_the_share_of_the_candidate_that_was_asked_for() -> None:

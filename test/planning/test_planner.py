@@ -53,6 +53,19 @@ def test_without_a_wall_it_does_not(kit):
     assert np.hypot(*(result.plan.poses_F3[-1, :2] - [4.0, 0.0])) < 0.3
 
 
+def test_any_candidate_can_be_imagined_to_the_end_afterwards(kit):
+    """For a finalist that gives what it had; one that was dropped at first gets the whole horizon."""
+    world = kit.DiscWorld(discs=WALL)
+    found = planner(world).plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(0))
+    last, frames = found.finalists.rollout, found.finalists.rollout.collision_NF.shape[1]
+    again = found.imagine_whole(int(found.finalist_index[0])).rollout
+    for name in vars(last):
+        torch.testing.assert_close(getattr(again, name)[0], getattr(last, name)[0])
+    (dropped, *_) = set(range(len(found.costs_N))) - set(found.finalist_index.tolist())
+    assert found.horizons_N[dropped] < found.horizon_s
+    assert found.imagine_whole(dropped).rollout.collision_NF.shape == (1, frames)
+
+
 def test_replanning_and_following_together_reach_the_goal_behind_the_wall(kit):
     world = kit.DiscWorld(discs=WALL)
     plans = planner(world, proposals=ProposalSettings(count=10, frames=60))
