@@ -12,6 +12,7 @@ from sana_wm_ros.evaluation.imagination_check import ImaginationCheck
 from sana_wm_ros.evaluation.lpips import Lpips
 from sana_wm_ros.evaluation.measure import Better, Measure, mean_of
 from sana_wm_ros.evaluation.metrics import Floats, Pictures, ssim
+from sana_wm_ros.evaluation.trust_measures import trust_measures
 
 LEADS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 WHO = (MODEL, *BASELINES, STILL, OTHER)
@@ -38,7 +39,7 @@ def imagination_measures(check: ImaginationCheck, lpips: Lpips | None) -> tuple[
         found += _over_leads(
             ones, "latent error", "σ", "lower", lambda one, who: one.latent_error.get(who, np.empty(0))
         )
-        found += _doubt(ones)
+        found += _doubt(ones) + trust_measures(ones)
     found += _controllability(ones)
     if not any(OTHER in one.guesses for one in ones):
         skipped.append("controllability: it takes two starts, and the recording has room for one")

@@ -70,7 +70,9 @@ def write_overview(evaluation: Evaluation, folder: Path) -> Path:
         columns=COLUMNS,
         mean=headline(measures),
         groups={title: tables(measures, group, metrics) for title, (group, metrics) in TABLES.items()},
-        other=facts_table(measures, ["ranking", "contact", "uncertainty", "comfort", "time", "inputs"]),
+        other=facts_table(
+            measures, ["ranking", "contact", "uncertainty", "trust horizon", "comfort", "time", "inputs"]
+        ),
         written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         hardware=hardware_line(hardware_facts()),
         versions=version_facts(),

@@ -121,7 +121,7 @@ def write_report(
         "plan_tables": tables(given.measures, *TABLES["Plans"]),
         "ranking": facts_table(given.measures, ["plan", "ranking"]),
         "contact": facts_table(given.measures, ["contact"]),
-        "other": facts_table(given.measures, ["uncertainty", "comfort", "time", "inputs"]),
+        "other": facts_table(given.measures, ["uncertainty", "trust horizon", "comfort", "time", "inputs"]),
     }
     page = folder / "report.html"
     page.write_text(template("report.html.j2").render(values), encoding="utf-8")

@@ -9,6 +9,7 @@ Dimension letters: F latent frames, C H W a latent.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,24 +80,37 @@ class TrustHorizon:
         settings = self.settings
         while self._waiting and self._waiting[0].times_F[-1] < time_s - settings.same_s:
             self._waiting.popleft()
-        ratios: dict[int, list[float]] = {}
+        checks = []
         for one in self._waiting:
-            lead_s = time_s - one.made_s
             frame = int(np.argmin(np.abs(one.times_F - time_s)))
+            if self._same(one, frame, time_s, pose_3):
+                # Root mean square, as the uncertainty head learnt it.
+                difference = one.latents_FCHW[frame].float() - latent_CHW.to(one.latents_FCHW.device).float()
+                error = float(difference.square().mean().sqrt())
+                checks.append((time_s - one.made_s, error, float(one.expected_F[frame])))
+        self.compared(checks)
+
+    def compared(self, checks: Iterable[tuple[float, float, float]]) -> None:
+        """What one moment showed: seconds ahead, error and expected error of each imagination that foretold it."""
+        settings = self.settings
+        ratios: dict[int, list[float]] = {}
+        for lead_s, error, expected in checks:
             bin_ = int(np.searchsorted(settings.leads_s, lead_s))
-            if lead_s <= 0 or bin_ == len(settings.leads_s) or not self._same(one, frame, time_s, pose_3):
+            if lead_s <= 0 or bin_ == len(settings.leads_s):
                 continue
-            # Root mean square, as the uncertainty head learnt it.
-            difference = one.latents_FCHW[frame].float() - latent_CHW.to(one.latents_FCHW.device).float()
-            error, expected = float(difference.square().mean().sqrt()), float(one.expected_F[frame])
-            # A model that expects no error at all is the truth, or cannot be judged by what it expects.
-            if np.isfinite(error) and expected > 0:
-                ratios.setdefault(bin_, []).append(error / max(expected, settings.floor))
+            ratio = self.ratio(error, expected)
+            if np.isfinite(ratio):
+                ratios.setdefault(bin_, []).append(ratio)
         for bin_, found in ratios.items():
             new, known = float(np.mean(found)), self._ratio_L[bin_]
             share = settings.newest_share
             self._ratio_L[bin_] = new if np.isnan(known) else known + share * (new - known)
             self.checked += len(found)
+
+    def ratio(self, error: float, expected: float) -> float:
+        """Error as a multiple of what was expected; NaN for a model that expects none: it is the truth, or can't be
+        judged by what it expects."""
+        return error / max(expected, self.settings.floor) if expected > 0 else float("nan")
 
     @property
     def ratios(self) -> dict[float, float]:

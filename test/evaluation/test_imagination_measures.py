@@ -9,6 +9,7 @@ from sana_wm_ros.evaluation.foretelling import MODEL, OTHER, STILL, carried_moti
 from sana_wm_ros.evaluation.imagination_check import check_imagination
 from sana_wm_ros.evaluation.imagination_measures import contact_on_the_drive, imagination_measures
 from sana_wm_ros.evaluation.lpips import alexnet_lpips, shift_tolerant_lpips
+from sana_wm_ros.evaluation.trust_measures import trust_measures
 
 from .synthetic import OffByModel, bright_drive
 
@@ -99,6 +100,27 @@ def test_uncertainty_is_held_against_the_latent_error(check):
     measures, _ = imagination_measures(replace(check, foretellings=rising), lpips=None)
     assert value(measures, "rank correlation", MODEL) == pytest.approx(1.0)
     assert value(measures, "told over true error", MODEL) == pytest.approx(0.5)
+
+
+def test_the_trust_horizon_is_held_against_what_came_after_it(check):
+    """Errors as expected up to 2 s and twice that later: the start at 5 s knows 3 s of the one at 2 s."""
+    ones = [
+        replace(
+            one,
+            uncertainty_F=np.ones(len(one.lead_F)),
+            latent_error=one.latent_error | {MODEL: np.where(one.lead_F <= 2.0, 1.0, 2.0)},
+        )
+        for one in check.foretellings
+    ]
+    measures = trust_measures(ones)
+    # Leads of 2, 2.5 and 3 s are averaged to 1, 1.3 and 1.51; 1.35 lies 0.35 / 0.51 of the way from 1.5 s to 3 s.
+    assert value(measures, "trust horizon", MODEL) == pytest.approx(1.5 + 0.35 / 0.51 * 1.5)
+    # Up to 2.53 s: four frames as expected, one is not. Beyond: five, none of them.
+    assert value(measures, "kept the tolerance within", MODEL) == pytest.approx(0.8)
+    assert value(measures, "kept the tolerance beyond", MODEL) == 0.0
+    assert [m.count for m in measures] == [1, 5, 5]
+    assert trust_measures(ones[:1]) == [], "nothing is known before an imagination could be checked"
+    assert trust_measures([replace(one, latent_error={}) for one in ones]) == []
 
 
 def test_contact_along_the_driven_motion(check):
