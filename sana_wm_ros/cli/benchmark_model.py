@@ -60,7 +60,8 @@ def model_quality(
     from rich.console import Console
 
     from sana_wm_ros.cli import benchmark as shared
-    from sana_wm_ros.training.drive_check import Ablation
+    from sana_wm_ros.evaluation.lpips import shift_tolerant_lpips
+    from sana_wm_ros.training.drive_check import BASELINES, Ablation
     from sana_wm_ros.training.quality import judged
     from sana_wm_ros.training.validation import draw_film_strips, validate
     from sana_wm_ros.world_model.checkpoint import load_model
@@ -70,6 +71,9 @@ def model_quality(
     torch.set_num_threads(threads)
     ablation = Ablation(steps=steps, memory_s=memory_s, keyframes=keyframes, window=window)
     loaded = ablation.of(load_model(model))
+    lpips = shift_tolerant_lpips()
+    if lpips is None:
+        console.print("no ST-LPIPS: pip install stlpips-pytorch, which brings its weights")
     folders = _recorded(data / f"{family}_{split.value}", family, split, drives, console)
     with shared.progress_bar(console) as bar:
         task = bar.add_task(f"imagining {drives} drives", total=1.0)
@@ -83,8 +87,11 @@ def model_quality(
             contact_drives=2 * drives if contact else 0,
             ablation=ablation,
             oracle=true_world,
+            perceptual=lpips,
             progress=lambda done: bar.update(task, completed=done),
         )
+    if lpips is not None:
+        results["perceptual"]["metric"] = lpips.name
     results["goals"] = judged(results, model.name)
     taken = {name: value for name, value in vars(ablation).items() if value != getattr(Ablation(), name)}
     name = "_".join(["quality", model.name, family, split.value, *(f"{k}_{v:g}" for k, v in taken.items())])
@@ -97,6 +104,11 @@ def model_quality(
         said = "not measured" if row["value"] is None else f"{row['value']:.2f} {row['unit']}".strip()
         mark = {True: "met", False: "missed", None: ""}[row["met"]]
         rows[row["measure"]] = f"{said:>12}  goal {row['goal']:g}  {mark}"
+    if lpips is not None:
+        looks = results["perceptual"]
+        for at, seconds in enumerate(looks["horizons_s"]):
+            others = min(looks[name][at] for name in BASELINES)
+            rows[f"{lpips.name} at {seconds:g} s"] = f"{looks['model'][at]:>12.2f}  best trivial {others:.2f}"
     shared.show(
         console, f"{model.name}, {family}, {split.value} seeds, {results['drives']} drives", rows, path
     )

@@ -41,6 +41,7 @@ from sana_wm_ros.planning.types import (
 from sana_wm_ros.planning.validator import ValidatorSettings, invalid
 from sana_wm_ros.world_model.protocol import Context, Rollout
 
+_MOST_RESERVED, _RESERVE_KEPT = 0.15, 0.995  # of the time for a plan; from one plan to the next
 _FULL_SPEED_S = 3.0  # of trust; with less, candidates are asked to drive slower
 
 
@@ -97,6 +98,7 @@ class Planner:
         self._T_base_camera_44 = np.asarray(T_base_camera_44, dtype=np.float64)
         self._clock = clock
         self._pace = Pace()
+        self._reserve_s = 0.0
         self._draws_differ = True
 
     @torch.inference_mode()
@@ -125,7 +127,9 @@ class Planner:
         if refusal:
             return watch.result(deadline_s, plan=None, reason=refusal)
         bumped = previous is not None and self.memory.tried(start, previous)
-        cycle = _Cycle(self, context, start, goal, watch.begin + deadline_s, generator, commit_s)
+        # Earlier plans took so long for what comes after imagining, or imagined too long by so much.
+        imagined_by_s = watch.begin + deadline_s - min(self._reserve_s, _MOST_RESERVED * deadline_s)
+        cycle = _Cycle(self, context, start, goal, imagined_by_s, generator, commit_s)
         previous = not_over(previous, start)
         ways, openings = self._leads(start, goal, previous, commit_s, generator)
         cycle.propose(
@@ -149,6 +153,7 @@ class Planner:
             cycle.draw_again()
         except BadCritic as error:
             return watch.result(deadline_s, plan=None, reason=str(error))
+        imagined_s = self._clock()
         watch.lap("imagine")
         found, candidates = cycle.found, cycle.candidates
         watch.timings_s |= {"imagine": found.imagine_s, "score": found.score_s}
@@ -169,6 +174,8 @@ class Planner:
                 valid_until_s=start.time_s + self.settings.validity_s,
                 origin=candidates.origins[best],
             )
+        afterwards_s = self._clock() - min(imagined_s, imagined_by_s)
+        self._reserve_s = max(afterwards_s, _RESERVE_KEPT * self._reserve_s)
         return watch.result(
             deadline_s,
             plan=plan,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from sana_wm_ros.training.drive_check import BASELINES
 from sana_wm_ros.training.quality import judged
 
 
@@ -43,6 +44,12 @@ def detail_tables(result: dict[str, Any]) -> str:
         }
         rows["drives"] = [str(count) for count in apart["drives"]]
         lines += _rows(f"PSNR in dB, {title}", horizons, rows)
+    looks = result.get("perceptual", {})
+    if looks:
+        named = {name: looks[name] for name in ("model", "autoencoder", *BASELINES)}
+        rows = {name: [_number(v, 2) for v in values] for name, values in named.items()}
+        rows["model, places seen before"] = [_number(v, 2) for v in looks["seen_places"]["model"]]
+        lines += _rows(f"{looks['metric']} (0: looks equal)", [f"{s:g} s" for s in looks["horizons_s"]], rows)
     ranges = {name: [_number(v, 2) for v in values] for name, values in result["clearance_log_error"].items()}
     lines += _rows("mean absolute log error of ranges", horizons, ranges)
     contact = result.get("contact", {})
@@ -108,9 +115,9 @@ of the context lies within 1 m (a radian aside counting as 1.5 m). A horizon is 
 {tables}
 
 "Standing still" compares a held pose with the last view. Sharpness is the share of the truth's edges that an
-imagined frame has, because blur flatters PSNR; LPIPS is left out, because no package brings its network's
-weights along. Contact is measured on drives that never react to what happens, because a driver that backs
-off tells the model. "Ranges at the start" knows the true ranges when imagination begins and checks the
+imagined frame has, because blur flatters PSNR; ST-LPIPS does not fall for it. Contact is measured on drives
+that never react to what happens, because a driver that backs off tells the model.
+"Ranges at the start" knows the true ranges when imagination begins and checks the
 commanded path against them.
 
 ![film strips](film_strip.png)

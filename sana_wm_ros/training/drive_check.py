@@ -5,7 +5,8 @@ Dimension letters: F future latent frames, M seen latent frames, R raw frames of
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 BASELINES = ("last frame", "context mean", "nearest view")
+PERCEPTUAL_S = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds ahead at which pictures are compared as people do
+Perceptual = Callable[[NDArray[np.uint8], NDArray[np.uint8]], Floats]
+"""How different pictures (T, H, W, 3) look from others, (T,); 0: equal."""
 AWAY_S = 30.0  # a place comes back when for so long no view was near it
 CUT_S = 5.0
 MIN_RANGE_M = 0.1
@@ -68,7 +72,8 @@ class DriveCheck:
     that for ``AWAY_S`` before this visit. range_error_F: mean absolute log error by name. uncertainty_F and
     latent_error_F: what the model expected of itself, and what came of it. place_correlation: of distances between
     imagined place embeddings with those that driving distances ask for. pictures: the last raw frame of
-    each latent frame by name, (F, H, W, 3).
+    each latent frame by name, (F, H, W, 3). perceptual_L: how different these look from the truth at
+    ``PERCEPTUAL_S`` (as many as the drive reaches) by name; empty where nobody can tell.
     """
 
     name: str
@@ -82,6 +87,7 @@ class DriveCheck:
     latent_error_F: Floats
     place_correlation: float
     pictures: dict[str, NDArray[np.uint8]]
+    perceptual_L: dict[str, Floats] = field(default_factory=dict)
 
 
 def group_at(episode: Episode, latent: int, per_latent: int) -> Tensor:
@@ -159,6 +165,7 @@ def check_drive(
     seen: int,
     frames: int,
     ablation: Ablation,
+    perceptual: Perceptual | None = None,
 ) -> DriveCheck:
     """Imagine ``frames`` latent frames after ``seen`` ones and compare each.
 
@@ -203,6 +210,7 @@ def check_drive(
     psnr_F["standing still"] = _psnr(standing, decoded(latents[seen - 1 : seen]).expand_as(standing))
     ends = [now + a * per for a in ahead]
     ceiling_m = model.spec.max_range_m
+    leads = perceptual_frames(frames, period_s)
     true_m = episode.clearance_TK[ends].clip(MIN_RANGE_M, ceiling_m)
     guess_m = rollout.clearance_NFK[0].clamp_min(MIN_RANGE_M).numpy()
     past_m = episode.clearance_TK[now].clip(MIN_RANGE_M, ceiling_m)[None]
@@ -227,7 +235,17 @@ def check_drive(
             "seen then": truth[:, -1].numpy(),
             **{n: rows[n][:, -1].numpy() for n in ("autoencoder", "model", "nearest view")},
         },
+        perceptual_L={
+            name: perceptual(truth[leads, -1].numpy(), pictures[leads, -1].numpy())
+            for name in ("model", "autoencoder", *BASELINES)
+            if perceptual is not None and (pictures := rows[name]) is not None
+        },
     )
+
+
+def perceptual_frames(frames: int, period_s: float) -> list[int]:
+    """The future frames at ``PERCEPTUAL_S``, as far as there are any."""
+    return [at for s in PERCEPTUAL_S if (at := round(s / period_s) - 1) < frames]
 
 
 def _rms(error_FCHW: Tensor) -> Floats:

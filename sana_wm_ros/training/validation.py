@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from sana_wm_ros.planning.types import Robot
 from sana_wm_ros.training.candidate_validation import Oracle, validate_candidates
 from sana_wm_ros.training.contact_validation import validate_contact
-from sana_wm_ros.training.drive_check import BASELINES, CUT_S, Ablation, DriveCheck, check_drive
+from sana_wm_ros.training.drive_check import (
+    BASELINES,
+    CUT_S,
+    PERCEPTUAL_S,
+    Ablation,
+    DriveCheck,
+    Perceptual,
+    check_drive,
+    perceptual_frames,
+)
 from sana_wm_ros.training.episodes import Episode, read_episode
 from sana_wm_ros.training.frames import list_episodes
 from sana_wm_ros.world_model.model import NavigationModel
@@ -130,6 +139,21 @@ def summarise(checks: list[DriveCheck], *, seen: int, period_s: float) -> dict[s
     )
 
 
+def perceptual_table(checks: list[DriveCheck], period_s: float) -> dict[str, Any]:
+    """How different pictures look from the truth, and at places that were seen before; means over drives."""
+    frames = perceptual_frames(len(checks[0].sharpness_F), period_s)
+    seen_DL = stacked(checks, "place_seen_F")[:, frames]
+    table: dict[str, Any] = {"horizons_s": list(PERCEPTUAL_S[: len(frames)]), "seen_places": {}}
+    for name in checks[0].perceptual_L:
+        values_DL = stacked(checks, "perceptual_L", name)
+        table[name] = [float(value) for value in values_DL.mean(0)]
+        table["seen_places"][name] = [
+            float(values[seen].mean()) if seen.any() else float("nan")
+            for values, seen in zip(values_DL.T, seen_DL.T, strict=True)
+        ]
+    return table
+
+
 def permanence(checks: list[DriveCheck]) -> dict[str, Any]:
     """On views that are back after a long absence: the whole memory over that of the last seconds, in dB."""
     cut = f"memory of {CUT_S:g} s"
@@ -193,13 +217,14 @@ def validate(
     contact_drives: int = 60,
     ablation: Ablation | None = None,
     oracle: Oracle | None = None,
+    perceptual: Perceptual | None = None,
     progress: Callable[[float], None] = lambda done: None,
 ) -> tuple[dict[str, Any], list[Film]]:
     """The whole validation: ``drives`` quiet drives of ``data`` for pictures, open-loop ones of ``contact``.
 
     Drives that touch something, or end within ``ahead_s`` after ``seen`` latent frames, are passed over.
     ``contact_drives`` 0 leaves contact out. ``oracle`` makes the true world model of a drive's building; without
-    one, the order of candidates is not measured.
+    one, the order of candidates is not measured. ``perceptual`` tells how different pictures look.
     """
     ablation = Ablation() if ablation is None else ablation
     per, period_s = model.spec.frames_per_latent, model.spec.latent_period_s
@@ -218,9 +243,15 @@ def validate(
     checks = []
     for index, episode in enumerate(still):
         other = still[(index + 1) % len(still)].commands_T3[(seen - 1) * per :]
-        checks.append(check_drive(model, episode, other, seen=seen, frames=frames, ablation=ablation))
+        checks.append(
+            check_drive(
+                model, episode, other, seen=seen, frames=frames, ablation=ablation, perceptual=perceptual
+            )
+        )
         progress(0.7 * (index + 1) / len(still))
     result = summarise(checks, seen=seen, period_s=period_s)
+    if perceptual is not None:
+        result["perceptual"] = _rounded(perceptual_table(checks, period_s))
     result["seeds"] = spans([episode.seed for episode in still])
     if oracle is not None:
         result["candidates"] = validate_candidates(model, still, oracle, robot=Robot(), seen=seen)

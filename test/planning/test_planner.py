@@ -123,6 +123,23 @@ def test_it_keeps_its_deadline_and_says_how_far_it_got(kit):
     assert result.rounds[0] == (2.0, 16) and result.how_far.startswith("16 to 2 s, 8 to 4 s, ")
 
 
+def test_what_takes_time_after_imagining_is_left_for_the_next_plans(kit, monkeypatch):
+    """Validating takes 50 ms on this machine: the first plan cannot know, all others keep their deadline."""
+    clock = kit.FakeClock()
+    world = kit.DiscWorld(clock=clock, seconds_per_frame=0.002)
+    plans = planner(world, clock)
+    validate = plans._first_valid
+
+    def slowly(*given):
+        clock.now += 0.05
+        return validate(*given)
+
+    monkeypatch.setattr(plans, "_first_valid", slowly)
+    found = [plans.plan(world, kit.state(), GOAL, 0.4, np.random.default_rng(0)) for _ in range(12)]
+    assert [one.deadline_met for one in found] == [False] + 11 * [True]
+    assert found[-1].horizon_s >= 0.7 * found[0].horizon_s, "the rest of the time is still used"
+
+
 def test_a_deadline_that_cannot_be_kept_is_said_so(kit):
     clock = kit.FakeClock()
     world = kit.DiscWorld(clock=clock, seconds_per_frame=0.1)

@@ -34,5 +34,7 @@ def test_the_shipped_model_is_measured_on_drives_recorded_for_it(
     assert results["contact"]["starts"] > 0
     assert -1.0 <= results["candidates"]["spearman"] <= 1.0
     assert 0.0 <= results["candidates"]["regret"] <= 1.0
+    looks = results["perceptual"]
+    assert looks["metric"] == "ST-LPIPS" and 0 < looks["autoencoder"][0] < looks["last frame"][0] < 1
     assert {row["measure"] for row in results["goals"]} >= {"autoencoder PSNR"}
     assert (tmp_path / "quality_nano_lab_validation_memory_s_2.png").stat().st_size > 5000

@@ -12,9 +12,17 @@ import pytest
 import torch
 
 from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
+from sana_wm_ros.training.card import detail_tables
 from sana_wm_ros.training.contact_validation import path_gap
-from sana_wm_ros.training.drive_check import Ablation, nearest_views, place_correlation, places_seen, psnr
-from sana_wm_ros.training.episodes import Episode, write_episode
+from sana_wm_ros.training.drive_check import (
+    BASELINES,
+    Ablation,
+    nearest_views,
+    place_correlation,
+    places_seen,
+    psnr,
+)
+from sana_wm_ros.training.episodes import Episode, read_episode, write_episode
 from sana_wm_ros.training.export import (
     autoencoder_of_run,
     export,
@@ -120,9 +128,32 @@ def test_a_painted_cylinder_gives_the_expected_baselines(run: tuple[Path, Path])
         table["last frame"]
     )  # it turns on the spot: views come back
     assert [film.name.split(":")[0] for film in films] == ["median", "worst"]
+    assert "perceptual" not in result
     # drives 1 and 2 never touch anything; drive 0 touches at raw frame 60, latent frame 15
     assert result["contact"]["starts"] == 1 + 2 * 4
     assert result["contact"]["contacts"] == [0, 1, 1]  # from latent frame 8 it is 3.5 s away
+
+
+def test_how_different_pictures_look_is_told_beside_the_guesses(run: tuple[Path, Path]) -> None:
+    """With the mean difference of pixels for a metric, worked out from the drives' own frames."""
+    path, data = run
+    model, _ = model_of_run(path)
+
+    def apart(seen_THWC: np.ndarray, guess_THWC: np.ndarray) -> np.ndarray:
+        return np.abs(seen_THWC.astype(float) - guess_THWC).mean((1, 2, 3))
+
+    result, _ = validate(model, [data], drives=2, seen=9, ahead_s=20.0, contact_drives=0, perceptual=apart)
+    found = result["perceptual"]
+    assert found["horizons_s"] == [1.0, 2.0, 5.0, 10.0]
+    frames = [read_episode(data / f"{seed}.npz").frames_THWC for seed in (1, 2)]
+    now, then = 8 * 4, [8 * 4 + 8 * s for s in (1, 2, 5, 10)]
+    by_hand = np.mean([apart(one[then], np.repeat(one[[now]], 4, 0)) for one in frames], axis=0)
+    np.testing.assert_allclose(found["last frame"], by_hand, atol=1e-3)
+    assert set(found) == {"horizons_s", "seen_places", "model", "autoencoder", *BASELINES}
+    assert all(a < b for a, b in zip(found["autoencoder"], found["last frame"], strict=True))
+    card = detail_tables(result | {"perceptual": found | {"metric": "mean difference"}})
+    assert "| mean difference (0: looks equal) | 1 s | 2 s | 5 s | 10 s |" in card
+    assert "| last frame | " + " | ".join(f"{v:.2f}" for v in found["last frame"]) + " |" in card
 
 
 def test_the_commands_of_a_drive_lead_along_its_own_poses(drive_maker: Callable[..., Episode]) -> None:
