@@ -6,6 +6,7 @@ Dimension letters: B clips, F latent frames, C latent channels, S tokens, K sect
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,9 +19,12 @@ from sana_wm_ros.training.processes import Processes
 from sana_wm_ros.world_model.camera import CameraTrack, latent_intrinsics, relative_to
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.heads import HeadOutputs, Heads
+from sana_wm_ros.world_model.sampler import euler, noise_levels
+from sana_wm_ros.world_model.state import ModelState
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 MIN_RANGE_M = 0.1
+SELF_FORCED_STEPS = (2, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,9 @@ class Objective:
     seen in the context: what was never seen can't be foretold, and its error drowns the rest. seen_share:
     weight of the heads' losses on frames that were seen.
     contact_weight: how much more a frame in contact counts; export takes it out of the probabilities again.
+    self_forced_share: batches whose future is imagined chunk by chunk in 2 to 4 denoising steps, each chunk
+    remembered as it was imagined, exactly as such imagination runs (Huang et al., "Self Forcing", NeurIPS 2025,
+    with the truth in the place of a teacher).
     """
 
     blind_share: float = 0.7
@@ -44,6 +51,7 @@ class Objective:
     place: float = 0.3
     seen_share: float = 0.2
     contact_weight: float = 5.0
+    self_forced_share: float = 0.0
 
 
 def draw_chunks(context: int, frames: int, longest: int, generator: torch.Generator) -> tuple[int, ...]:
@@ -67,6 +75,14 @@ def draw_sigma(
     sigma = torch.where(blind, torch.ones(()), sigma)
     sigma[:, :context] = 0.0
     return sigma
+
+
+def draw_steps(share: float, generator: torch.Generator) -> int:
+    """Denoising steps of a self-forced batch, or 0 for one that is foretold in a single pass."""
+    if not share or float(torch.rand((), generator=generator)) >= share:
+        return 0
+    least, most = SELF_FORCED_STEPS
+    return int(torch.randint(least, most + 1, (), generator=generator))
 
 
 def camera_track(clips: ClipBatch, image: tuple[int, int]) -> CameraTrack:
@@ -95,11 +111,62 @@ class Foretelling(nn.Module):
         self.transformer, self.heads = transformer, heads
 
     def forward(
-        self, noised: Tensor, sigma_BF: Tensor, track: CameraTrack, chunks: tuple[int, ...], context: int
+        self,
+        noised: Tensor,
+        sigma_BF: Tensor,
+        track: CameraTrack,
+        chunks: tuple[int, ...],
+        context: int,
+        steps: int = 0,
     ) -> tuple[Tensor, HeadOutputs]:
-        """The transformer's output and what the heads read of it; the first ``context`` frames were seen."""
-        out, features, _ = self.transformer(noised, sigma_BF, track, None, chunks, context)
+        """The transformer's output and what the heads read of it; the first ``context`` frames were seen.
+
+        steps: with any, the rest is noise of which clean latents are imagined in so many, chunk by chunk.
+        """
+        if steps:
+            out, features = self._self_forced(noised, track, chunks, context, steps)
+        else:
+            out, features, _ = self.transformer(noised, sigma_BF, track, None, chunks, context)
         return out, self.heads(features)
+
+    def _self_forced(
+        self, noised: Tensor, track: CameraTrack, chunks: tuple[int, ...], context: int, steps: int
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients go through each chunk's last step and through memory, not through what was imagined before."""
+        config = self.transformer.config
+        levels = noise_levels(steps, config.flow_shift)
+        clean = noised.new_zeros(1, 1)
+        seen, stop = 0, context
+        while sum(chunks[:seen]) < context:
+            seen += 1
+        first, features, state = self.transformer(
+            noised[:, :context], clean, track.slice(0, context), None, chunks[:seen], context
+        )
+        outs, read = [first], [features]
+        for length in chunks[seen:]:
+            start, stop = stop, stop + length
+            here = track.slice(start, stop)
+
+            def network(
+                x: Tensor,
+                sigma: float,
+                here: CameraTrack = here,
+                state: ModelState = state,
+                length: int = length,
+            ) -> tuple[Tensor, Tensor]:
+                out, features, _ = self.transformer(x, clean + sigma, here, state, (length,))
+                return out, features
+
+            with torch.no_grad():
+                x = noised[:, start:stop]
+                for sigma, lower in pairwise(levels[:-1]):
+                    x = euler(x, network(x, sigma)[0], sigma, lower, config.prediction)
+            out, features = network(x, levels[-2])
+            outs.append(euler(x, out, levels[-2], 0.0, config.prediction))
+            read.append(features)
+            if stop < noised.shape[1]:
+                _, _, state = self.transformer(outs[-1].detach(), clean, here, state, (length,))
+        return torch.cat(outs, dim=1), torch.cat(read, dim=1)
 
 
 def losses(
@@ -123,7 +190,9 @@ def losses(
     processes = Processes() if processes is None else processes
     context = int(clips.context_B[0])
     chunks = draw_chunks(context, clips.latents_BFCHW.shape[1], config.max_chunk_frames, generator)
-    sigma = draw_sigma(len(clips.latents_BFCHW), context, chunks, objective.blind_share, generator)
+    steps = draw_steps(objective.self_forced_share, generator)
+    blind_share = 1.0 if steps else objective.blind_share
+    sigma = draw_sigma(len(clips.latents_BFCHW), context, chunks, blind_share, generator)
     noise = torch.randn(clips.latents_BFCHW.shape, generator=generator)
     if processes.count > 1:
         mine = torch.tensor(processes.mine(len(sigma)))
@@ -133,8 +202,8 @@ def losses(
     x0 = clips.latents_BFCHW
     level = sigma[:, :, None, None, None]
     noised = (1 - level) * x0 + level * noise
-    out, read = foretelling(noised, sigma, camera_track(clips, image), chunks, context)
-    if config.prediction == "flow":
+    out, read = foretelling(noised, sigma, camera_track(clips, image), chunks, context, steps)
+    if config.prediction == "flow" and not steps:
         out = noised - level * out
     future = clips.future_BF * clips.valid_BF
     squared = (out - x0).square().mean(dim=(3, 4))
@@ -154,7 +223,9 @@ def losses(
     if (
         float(processes.total(blind.sum())) > 0
     ):  # a batch of one long clip may have no blind frame; zero would flatter
-        numbers["blind_error"] = float(processes.total(_mean(squared.mean(2), blind, processes)))
+        numbers["self_forced_error" if steps else "blind_error"] = float(
+            processes.total(_mean(squared.mean(2), blind, processes))
+        )
     return total, numbers
 
 

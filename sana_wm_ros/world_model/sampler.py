@@ -40,12 +40,16 @@ def clean_estimate(x: Tensor, output: Tensor, sigma: float, prediction: str) -> 
     return output if prediction == "x0" else x - sigma * output
 
 
+def euler(x: Tensor, output: Tensor, sigma: float, lower: float, prediction: str) -> Tensor:
+    """One step along the flow from level ``sigma`` to ``lower``: x moves towards the estimate; at 0 it lands there."""
+    clean = clean_estimate(x, output, sigma, prediction)
+    return clean + (x - clean) * (lower / sigma)
+
+
 def denoise(noise: Tensor, levels: list[float], prediction: str, network: Network) -> tuple[Tensor, Tensor]:
     """Deterministic Euler steps along the flow; returns clean latents and the last pass' features."""
     x = noise
     for sigma, lower in pairwise(levels):
         output, features = network(x, sigma)
-        clean = clean_estimate(x, output, sigma, prediction)
-        # x moves towards the estimate; the last step lands on it.
-        x = clean + (x - clean) * (lower / sigma)
+        x = euler(x, output, sigma, lower, prediction)
     return x, features
