@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sana_wm_ros.planning.pace import Pace, fitting_rounds, halved
+from sana_wm_ros.planning.rounds import Index, Round, Search, broken, rank
 from sana_wm_ros.planning.types import Candidates, FloatArray
 from sana_wm_ros.world_model.protocol import Batch, Rollout
 
-Index = NDArray[np.int64]
 Score = Callable[[Candidates, Rollout], tuple[FloatArray, dict[str, FloatArray]]]
 """Costs (N,) and shares of candidates (whole) and what was imagined of them (F frames), all finite."""
 
@@ -57,58 +57,6 @@ class HalvingSettings:
             raise ValueError(
                 f"piece_frames must be a multiple of {self.chunk_frames}, got {self.piece_frames}"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """The candidates ``index_N`` (rows among all), imagined to ``horizon_s`` and scored; inf: not finite."""
-
-    horizon_s: float
-    index_N: Index
-    rollout: Rollout
-    costs_N: FloatArray
-    shares: dict[str, FloatArray]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What came of it.
-
-    ranking: rows of candidates from best to worst; whoever survived longer stands before whoever was dropped,
-    as costs at different horizons do not compare. complete: the last horizon was reached.
-    not_finite: how many candidates were dropped because what was imagined for them was not finite.
-    """
-
-    rounds: tuple[Round, ...]
-    ranking: Index
-    complete: bool
-    not_finite: int
-    imagine_s: float
-    score_s: float
-
-    @property
-    def horizon_s(self) -> float:
-        """How far the survivors were imagined."""
-        return self.rounds[-1].horizon_s
-
-    def rejudged(self, costs_N: FloatArray, shares: dict[str, FloatArray]) -> Search:
-        """The same with other costs for the last round."""
-        rounds = (*self.rounds[:-1], replace(self.rounds[-1], costs_N=costs_N, shares=shares))
-        return replace(self, rounds=rounds, ranking=_rank(list(rounds)))
-
-    def joined(self, other: Search, offset: int) -> Search | None:
-        """Both searches as one, the other's rows ``offset`` further; None where their horizons differ."""
-        if [one.horizon_s for one in self.rounds] != [one.horizon_s for one in other.rounds]:
-            return None
-        rounds = [_joined(a, b, offset) for a, b in zip(self.rounds, other.rounds, strict=True)]
-        return Search(
-            rounds=tuple(rounds),
-            ranking=_rank(rounds),
-            complete=self.complete,
-            not_finite=self.not_finite + other.not_finite,
-            imagine_s=self.imagine_s + other.imagine_s,
-            score_s=self.score_s + other.score_s,
-        )
 
 
 def search(
@@ -167,31 +115,11 @@ def search(
         batch, rollout, alive = batch.select(index), _select(rollout, index), alive[keep]
     return Search(
         rounds=tuple(rounds),
-        ranking=_rank(rounds),
+        ranking=rank(rounds),
         complete=done == frames_total,
-        not_finite=len(_broken(rounds)),
+        not_finite=len(broken(rounds)),
         imagine_s=stopwatch.imagine_s,
         score_s=stopwatch.score_s,
-    )
-
-
-def _joined(a: Round, b: Round, offset: int) -> Round:
-    missing_a, missing_b = np.full(len(a.index_N), np.nan), np.full(len(b.index_N), np.nan)
-    names = [*a.shares, *(name for name in b.shares if name not in a.shares)]
-    return Round(
-        horizon_s=a.horizon_s,
-        index_N=np.concatenate([a.index_N, b.index_N + offset]),
-        rollout=Rollout(
-            **{
-                name: torch.cat([getattr(a.rollout, name), getattr(b.rollout, name)])
-                for name in vars(a.rollout)
-            }
-        ),
-        costs_N=np.concatenate([a.costs_N, b.costs_N]),
-        shares={
-            name: np.concatenate([a.shares.get(name, missing_a), b.shares.get(name, missing_b)])
-            for name in names
-        },
     )
 
 
@@ -233,22 +161,6 @@ def _keep(costs_N: FloatArray, settings: HalvingSettings) -> Index:
     finite = int(np.isfinite(costs_N).sum())
     count = min(finite, halved(len(costs_N), settings.keep_fraction, settings.keep_least))
     return np.sort(np.argsort(costs_N, kind="stable")[:count])
-
-
-def _rank(rounds: list[Round]) -> Index:
-    ranking: list[int] = []
-    placed: set[int] = set()
-    for last in reversed(rounds):
-        order = np.argsort(last.costs_N, kind="stable")
-        placed |= {int(last.index_N[i]) for i in order if not np.isfinite(last.costs_N[i])}
-        new = [int(last.index_N[i]) for i in order if int(last.index_N[i]) not in placed]
-        ranking += new
-        placed |= set(new)
-    return np.array(ranking, dtype=np.int64)
-
-
-def _broken(rounds: list[Round]) -> set[int]:
-    return {int(i) for one in rounds for i in one.index_N[~np.isfinite(one.costs_N)]}
 
 
 class _Stopwatch:

@@ -7,30 +7,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from sana_wm_ros.geometry import se3
-from sana_wm_ros.geometry.camera import camera_poses
 from sana_wm_ros.planning.critic_manager import BadCritic, CriticManager
-from sana_wm_ros.planning.draws import alike, judged
-from sana_wm_ros.planning.free_space import FreeSpaceSettings
+from sana_wm_ros.planning.cycle import Cycle, Means
 from sana_wm_ros.planning.memory import Memory
-from sana_wm_ros.planning.optimizer import HalvingSettings, Search, finite_rows, search
-from sana_wm_ros.planning.pace import Pace, duration_s
-from sana_wm_ros.planning.proposals import ProposalSettings, not_over, propose
-from sana_wm_ros.planning.refinement import RefinementSettings, refine
+from sana_wm_ros.planning.pace import Pace
+from sana_wm_ros.planning.planner_settings import PlannerSettings
+from sana_wm_ros.planning.proposals import not_over, propose
+from sana_wm_ros.planning.rounds import Search
 from sana_wm_ros.planning.scan import Scan
 from sana_wm_ros.planning.tracking import reference
-from sana_wm_ros.planning.trust import Foretold, TrustHorizon, TrustSettings
+from sana_wm_ros.planning.trust import TrustHorizon
 from sana_wm_ros.planning.types import (
     Candidates,
     FloatArray,
-    Futures,
     Goal,
     PlaceGoal,
     Plan,
@@ -38,41 +33,12 @@ from sana_wm_ros.planning.types import (
     Robot,
     RobotState,
 )
-from sana_wm_ros.planning.validator import ValidatorSettings, invalid
+from sana_wm_ros.planning.validator import invalid
 from sana_wm_ros.world_model.protocol import Context, Rollout
 
 _MOST_RESERVED, _RESERVE_KEPT = 0.15, 0.995  # of the time for a plan; from one plan to the next
-_FULL_SPEED_S = 3.0  # of trust; with less, candidates are asked to drive slower
 
-
-@dataclass(frozen=True, kw_only=True)
-class PlannerSettings:
-    """validity_s: how long after its start a plan may be followed. draws: of noise for each finalist, where
-    the model's imagination differs by it. steps: denoising steps per chunk (None: the preset's).
-    discount_beyond_trust: what lies beyond the trust horizon counts less, and the robot drives slower where
-    that is short. steadiness: another plan must cost so much less than the last one carried on; a robot that
-    changes its mind every second gets nowhere. trail_is_free: where the robot has been, it may go again,
-    whatever is imagined there.
-    """
-
-    proposals: ProposalSettings = field(default_factory=ProposalSettings)
-    halving: HalvingSettings = field(default_factory=HalvingSettings)
-    refinement: RefinementSettings = field(default_factory=RefinementSettings)
-    free_space: FreeSpaceSettings = field(default_factory=FreeSpaceSettings)
-    validator: ValidatorSettings = field(default_factory=ValidatorSettings)
-    trust: TrustSettings = field(default_factory=TrustSettings)
-    discount_beyond_trust: bool = True
-    steadiness: float = 0.3
-    trail_is_free: bool = True
-    validity_s: float = 3.0
-    draws: int = 1
-    steps: int | None = None
-
-    def __post_init__(self) -> None:
-        if not self.validity_s > 0:
-            raise ValueError(f"validity_s must be positive, got {self.validity_s}")
-        if self.draws < 1 or (self.steps is not None and self.steps < 1):
-            raise ValueError(f"draws and steps must be at least 1, got {self.draws} and {self.steps}")
+__all__ = ["Planner", "PlannerSettings"]
 
 
 class Planner:
@@ -129,7 +95,7 @@ class Planner:
         bumped = previous is not None and self.memory.tried(start, previous)
         # Earlier plans took so long for what comes after imagining, or imagined too long by so much.
         imagined_by_s = watch.begin + deadline_s - min(self._reserve_s, _MOST_RESERVED * deadline_s)
-        cycle = _Cycle(self, context, start, goal, imagined_by_s, generator, commit_s)
+        cycle = Cycle(self._means(), context, start, goal, imagined_by_s, generator, commit_s)
         previous = not_over(previous, start)
         ways, openings = self._leads(start, goal, previous, commit_s, generator)
         cycle.propose(
@@ -150,7 +116,8 @@ class Planner:
             cycle.search()
             while cycle.may_refine():
                 cycle.refine(with_ways=not ways)
-            cycle.draw_again()
+            if self._draws_differ:
+                self._draws_differ = cycle.draw_again()
         except BadCritic as error:
             return watch.result(deadline_s, plan=None, reason=str(error))
         imagined_s = self._clock()
@@ -207,6 +174,18 @@ class Planner:
         if latent_CHW is not None and len(poses_T3):
             self.trust.observed(end_s, poses_T3[-1], latent_CHW)
 
+    def _means(self) -> Means:
+        return Means(
+            robot=self.robot,
+            T_base_camera_44=self._T_base_camera_44,
+            critics=self.critics,
+            settings=self.settings,
+            clock=self._clock,
+            memory=self.memory,
+            trust=self.trust,
+            pace=self._pace,
+        )
+
     def _leads(
         self,
         start: RobotState,
@@ -255,195 +234,6 @@ class Planner:
                 0, f"none of {len(refusals)} candidates is valid: the best is refused as {refusals[0]}"
             )
         return None, "; ".join(notes)
-
-
-class _Cycle:
-    """One call of ``plan``: all candidates so far, and what came of imagining them."""
-
-    found: Search
-
-    def __init__(
-        self,
-        planner: Planner,
-        context: Context,
-        start: RobotState,
-        goal: Goal | PlaceGoal | None,
-        deadline_s: float,
-        generator: Generator,
-        commit_s: float,
-    ) -> None:
-        self._planner, self._context, self._start, self._goal = planner, context, start, goal
-        self._deadline_s, self._generator, self._commit_s = deadline_s, generator, commit_s
-        trusted = planner.settings.discount_beyond_trust
-        self.trust_s = planner.trust.seconds if trusted else None
-        self._visited_ME = planner.memory.visited_ME
-        self._seed = int(generator.integers(2**62))
-        self.generation, self.draws = 0, 1
-        slower = 1.0 if self.trust_s is None else float(np.clip(self.trust_s / _FULL_SPEED_S, 0.7, 1.0))
-        wanted = planner.settings.proposals
-        self.proposals = replace(wanted, speed_share=slower * wanted.speed_share)
-
-    def propose(self, candidates: Candidates) -> None:
-        """Begin with these."""
-        self.candidates = candidates
-
-    def futures(self, some: Candidates, rollout: Rollout) -> Futures:
-        """Candidates with what was imagined for them."""
-        driven = some.first(rollout.collision_NF.shape[1])
-        return Futures(
-            start=self._start,
-            candidates=driven,
-            rollout=rollout,
-            goal=self._goal,
-            robot=self._planner.robot,
-            proposed=some,
-            visited_ME=self._visited_ME,
-            trodden_NF=self._planner.memory.trodden(driven.poses_NF3),
-            bumps_B2=self._planner.memory.bumps_B2,
-            trust_s=self.trust_s,
-        )
-
-    def search(self) -> None:
-        """Imagine and halve the candidates; what was imagined for all is remembered."""
-        self.found = self._searched(self.candidates, self._planner.settings.halving)
-        first = self.found.rounds[0]
-        fine = np.flatnonzero(np.isfinite(first.costs_N))
-        if len(fine):
-            rows = torch.from_numpy(fine)
-            some = self.candidates.select(first.index_N[fine])
-            self._planner.memory.imagined(self.futures(some, first.rollout.select(rows)))
-
-    def may_refine(self) -> bool:
-        """Whether one more generation is wanted, and fits."""
-        settings = self._planner.settings
-        if self.generation >= settings.refinement.generations or not self.found.complete:
-            return False
-        if not len(self._elites()):
-            return False
-        halving = settings.halving
-        expected_s = duration_s(
-            [one.horizon_s for one in self.found.rounds],
-            settings.refinement.count,
-            self._planner._pace,
-            period_s=float(self.candidates.times_F[0]),
-            keep_fraction=halving.keep_fraction,
-            keep_least=halving.keep_least,
-        )
-        scoring_s = self.found.score_s * settings.refinement.count / len(self.candidates)
-        left_s = (self._deadline_s - self._planner._clock()) / halving.margin
-        return expected_s + scoring_s <= left_s
-
-    def refine(self, *, with_ways: bool) -> None:
-        """One generation around the best ones, joined to all others where it got as far as they."""
-        planner, settings = self._planner, self._planner.settings
-        ways: list[FloatArray] = []
-        if with_ways and self.generation == 0 and isinstance(self._goal, Goal) and self._goal.path_M2 is None:
-            # The first plan knows ways only now that something was imagined.
-            wanted = settings.proposals.counts(self._goal)["ways"]
-            ways = planner.memory.ways(self._start.pose_3, self._goal, wanted, self._generator)
-        refined = refine(
-            planner.robot,
-            self._start,
-            self._goal,
-            self.candidates.select(self._elites()),
-            self.proposals,
-            settings.refinement,
-            self._generator,
-            generation=self.generation,
-            commit_s=self._commit_s,
-            ways=ways,
-        )
-        horizons = tuple(one.horizon_s for one in self.found.rounds)
-        halving = replace(settings.halving, rounds_s=horizons, least_s=horizons[0])
-        joined = self.found.joined(self._searched(refined, halving), len(self.candidates))
-        self.generation += 1
-        if joined is not None:
-            self.candidates, self.found = Candidates.cat([self.candidates, refined]), joined
-
-    def draw_again(self) -> None:
-        """Imagine the finalists with other noise, while time allows and where that makes a difference."""
-        planner, last = self._planner, self.found.rounds[-1]
-        wanted = planner.settings.draws
-        if wanted < 2 or not planner._draws_differ or not np.isfinite(last.costs_N).all():
-            return
-        some = self.candidates.select(last.index_N)
-        frames = last.rollout.collision_NF.shape[1]
-        cameras = self._cameras(some)[:, :frames]
-        costs, shares = [last.costs_N], [last.shares]
-        for draw in range(1, wanted):
-            expected_s = (planner._pace.frame_s(len(some)) or 0.0) * frames * planner.settings.halving.margin
-            begin_s = planner._clock()
-            if begin_s + expected_s > self._deadline_s:
-                break
-            batch = self._context.fork(len(some))
-            noise = torch.Generator().manual_seed(self._seed + draw)
-            _, rollout = batch.imagine(cameras, steps=planner.settings.steps, generator=noise)
-            planner._pace.observe(len(some), frames, planner._clock() - begin_s)
-            if alike(last.rollout, rollout):
-                planner._draws_differ = False
-                return
-            if not finite_rows(rollout).all():
-                break
-            cost, share = self._scored(some, rollout)
-            costs.append(cost)
-            shares.append(share)
-        self.draws = len(costs)
-        if self.draws > 1:
-            all_draws = judged(costs, shares)
-            self.found = self.found.rejudged(all_draws.costs_N, all_draws.shares)
-
-    @torch.inference_mode()
-    def whole(self, row: int) -> Futures:
-        """One candidate imagined to the end of the horizon."""
-        one = self.candidates.select(np.array([row]))
-        noise = torch.Generator().manual_seed(self._seed)
-        batch, steps = self._context.fork(1), self._planner.settings.steps
-        _, rollout = batch.imagine(self._cameras(one), steps=steps, generator=noise)
-        return self.futures(one, rollout)
-
-    def expect(self, best: int) -> None:
-        """Keep what was imagined for the plan until the camera has seen it."""
-        one = next(one for one in reversed(self.found.rounds) if best in one.index_N)
-        row = int(np.flatnonzero(one.index_N == best)[0])
-        frames = one.rollout.collision_NF.shape[1]
-        self._planner.trust.foretold(
-            Foretold(
-                made_s=self._start.time_s,
-                times_F=self._start.time_s + self.candidates.times_F[:frames],
-                poses_F3=self.candidates.poses_NF3[best, :frames],
-                latents_FCHW=one.rollout.latents_NFCHW[row].clone(),
-                expected_F=one.rollout.uncertainty_NF[row].double().cpu().numpy(),
-            )
-        )
-
-    def _elites(self) -> NDArray[np.int64]:
-        """The best rows; never "stop", around which there is nothing to refine."""
-        rows = [row for row in self.found.ranking if self.candidates.origins[row] != "stop"]
-        return np.array(rows[: self._planner.settings.refinement.elites], dtype=np.int64)
-
-    def _searched(self, candidates: Candidates, halving: HalvingSettings) -> Search:
-        planner = self._planner
-        return search(
-            candidates,
-            self._cameras(candidates),
-            self._context.fork(len(candidates)),
-            self._scored,
-            halving,
-            deadline_s=self._deadline_s,
-            clock=planner._clock,
-            generator=torch.Generator().manual_seed(self._seed),  # the same noise for every generation
-            pace=planner._pace,
-            steps=planner.settings.steps,
-        )
-
-    def _scored(self, some: Candidates, rollout: Rollout) -> tuple[FloatArray, dict[str, FloatArray]]:
-        costs_N, shares = self._planner.critics.score(self.futures(some, rollout))
-        last_N = np.array([origin == "last plan" for origin in some.origins])
-        return costs_N - self._planner.settings.steadiness * last_N, shares
-
-    def _cameras(self, candidates: Candidates) -> torch.Tensor:
-        poses = camera_poses(candidates.poses_NF3, self._planner._T_base_camera_44)
-        return torch.from_numpy(poses).to(torch.float32)
 
 
 def _place_away(candidates: Candidates, rollout: Rollout, goal: Goal | PlaceGoal | None) -> float | None:
