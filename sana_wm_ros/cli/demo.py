@@ -25,8 +25,12 @@ def demo(
         float, typer.Option(min=0.1, max=10.0, help="Times the recorded speed; live: times real time.")
     ] = 1.0,
     seconds: Annotated[
-        float, typer.Option(min=5.0, help="How much of the recording is replayed; live: time for the goal.")
-    ] = 45.0,
+        float | None,
+        typer.Option(
+            min=5.0,
+            help="How much of the recording is replayed [default: 45]; live: time for the goal [120].",
+        ),
+    ] = None,
     starts: Annotated[int, typer.Option(min=1, help="Moments from which the imagination is checked.")] = 8,
     live: Annotated[
         bool, typer.Option("--live", help="Drive in the simulator instead, closed loop.")
@@ -55,13 +59,13 @@ def demo(
                 seed=seed,
                 family=family,
                 goal=_point(goal),
-                seconds=seconds,
+                seconds=seconds or 120.0,
                 rate=rate,
             ),
             starts,
         )
     else:
-        _recorded(console, bag, model, out, rate, seconds, starts)
+        _recorded(console, bag, model, out, rate, seconds or 45.0, starts)
 
 
 def _recorded(
