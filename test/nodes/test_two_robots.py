@@ -110,8 +110,8 @@ def test_each_of_two_robots_drives_for_its_own_goal_alone(model_folder: Path, tm
                 "ready",
             )
             # Planners, robots and topics stand twice, each in its namespace; nothing but what is global is shared.
-            names = {f"{space.rstrip('/')}/{name}" for name, space in mine.get_node_names_and_namespaces()}
-            assert {f"/{r}/{n}" for r in ROBOTS for n in ("sana_wm_planner", "sana_wm_dream")} <= names
+            wanted = {f"/{r}/{n}" for r in ROBOTS for n in ("sana_wm_planner", "sana_wm_dream")}
+            until(lambda: wanted <= {f"{s}/{n}" for n, s in mine.get_node_names_and_namespaces()}, "names")
             topics = {name for name, _ in mine.get_topic_names_and_types()}
             assert {t for t in topics if not t.startswith(tuple(f"/{r}/" for r in ROBOTS))} <= {
                 "/diagnostics", "/rosout", "/parameter_events", "/clock", "/tf", "/tf_static"
