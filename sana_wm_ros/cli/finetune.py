@@ -41,9 +41,11 @@ def finetune(
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from sana_wm_ros.training.finetune import FineTuning, fine_tune, held_out_scores, is_better
+    from sana_wm_ros.training.trainable import check_trainable
     from sana_wm_ros.world_model.checkpoint import load_model, save_model
 
     console = Console()
+    check_trainable(model)
     if out.resolve() == model.resolve():
         raise ValueError(
             f"--out is the model itself ({model}); choose another folder, so that both can be compared"

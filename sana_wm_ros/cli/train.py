@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer
+    from sana_wm_ros.training.episodes import BadEpisode
     from sana_wm_ros.training.objective import Objective
     from sana_wm_ros.training.schedule import Schedule
     from sana_wm_ros.training.world_model_trainer import WorldModelTrainer
@@ -84,15 +87,18 @@ def train(
     from sana_wm_ros.training.episodes import check_split, seeds_in
     from sana_wm_ros.training.processes import leave
     from sana_wm_ros.training.schedule import Schedule
+    from sana_wm_ros.training.trainable import check_trainable
 
     console = Console()
     torch.set_num_threads(threads)
     try:
+        check_trainable(preset)
+        check_trainable(init)
         check_split(seeds_in(data), "train")
         schedule = Schedule(steps=steps, minutes=minutes)
         if stage is Stage.AUTOENCODER:
             settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
-            trainer: Any = _autoencoder_trainer(settings, preset, device, schedule, data, out)
+            trainer: Any = _autoencoder_trainer(settings, preset, device, schedule, data, out, console)
         else:
             settings = {
                 "frames_per_step": batch,
@@ -163,8 +169,19 @@ def _sizes(entries: list[str] | None) -> dict[str, int]:
     return sizes
 
 
+def _left_out(console: Console) -> Callable[[BadEpisode], None]:
+    """Names a drive that is not trained on, and why."""
+    return lambda error: console.print(f"left out: {error}", soft_wrap=True, markup=False)
+
+
 def _autoencoder_trainer(
-    settings: dict[str, Any], preset: str, device: str, schedule: Schedule, data: list[Path], out: Path
+    settings: dict[str, Any],
+    preset: str,
+    device: str,
+    schedule: Schedule,
+    data: list[Path],
+    out: Path,
+    console: Console,
 ) -> AutoencoderTrainer:
     from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
     from sana_wm_ros.training.processes import join
@@ -172,7 +189,9 @@ def _autoencoder_trainer(
 
     _, images, _ = sizes_of(preset)
     training = AutoencoderTraining(model=images, **_given(settings))
-    return AutoencoderTrainer(training, schedule, data, out, device=join(device).device)
+    return AutoencoderTrainer(
+        training, schedule, data, out, device=join(device).device, on_bad=_left_out(console)
+    )
 
 
 def _world_model_trainer(
@@ -218,7 +237,7 @@ def _world_model_trainer(
             out.parent / "latents",
             limit=drives,
             on_drive=lambda done, total: bar.update(task, completed=done, total=total),
-            on_bad=lambda error: console.print(f"left out: {error}", soft_wrap=True),
+            on_bad=_left_out(console),
         )
     if processes.first:
         processes.wait()

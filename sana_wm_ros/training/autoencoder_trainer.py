@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sana_wm_ros.training.averaging import WeightAverage
+from sana_wm_ros.training.episodes import BadEpisode
 from sana_wm_ros.training.frames import GroupPool
 from sana_wm_ros.training.guard import FiniteGuard
 from sana_wm_ros.training.run_folder import RunFolder
@@ -62,7 +63,10 @@ def reconstruction_loss(pictures_BRHWC: Tensor, target_BRHWC: Tensor, gradient_w
 
 
 class AutoencoderTrainer:
-    """One training run; making it again on the same folder goes on where the last one saved."""
+    """One training run; making it again on the same folder goes on where the last one saved.
+
+    ``on_bad`` is told which drives are left out (``GroupPool``).
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class AutoencoderTrainer:
         *,
         start_from: Autoencoder | None = None,
         device: torch.device | None = None,
+        on_bad: Callable[[BadEpisode], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.training, self.schedule, self.clock = training, schedule, clock
@@ -87,6 +92,7 @@ class AutoencoderTrainer:
             per_drive=training.per_drive,
             steps_per_draw=training.steps_per_draw,
             seed=training.seed,
+            on_bad=on_bad,
         )
         linear = list(self.model.linear_down.parameters())
         others = [p for name, p in self.model.named_parameters() if not name.startswith("linear_down")]

@@ -15,7 +15,7 @@ import torch
 
 from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer, AutoencoderTraining
 from sana_wm_ros.training.drive_check import BASELINES, group_at, nearest_views, psnr
-from sana_wm_ros.training.episodes import Episode, write_episode
+from sana_wm_ros.training.episodes import BadEpisode, Episode, write_episode
 from sana_wm_ros.training.export import autoencoder_of_run, weights_of
 from sana_wm_ros.training.futures import commanded, observe
 from sana_wm_ros.training.latents import load_drives
@@ -71,12 +71,17 @@ def fine_tune(
     )
     minutes = settings.minutes * settings.eye_share
     first = AutoencoderTrainer(
-        eye, Schedule(minutes=minutes, warmup_steps=20), [drives], work / "eye", start_from=model.autoencoder
+        eye,
+        Schedule(minutes=minutes, warmup_steps=20),
+        [drives],
+        work / "eye",
+        start_from=model.autoencoder,
+        on_bad=_refuse,
     )
     first.run(lambda run, values: on_step("eye", run.schedule.progress(run.step, run.elapsed_s), values))
     autoencoder = autoencoder_of_run(work / "eye")
 
-    encoded = load_drives(autoencoder, [drives], work / "latents")
+    encoded = load_drives(autoencoder, [drives], work / "latents", on_bad=_refuse)
     shortest = min(map(len, encoded))
     lengths = tuple((0.0, length) for length in (12, 24, 48) if length <= shortest) or ((0.0, shortest),)
     training = WorldModelTraining(
@@ -105,6 +110,11 @@ def fine_tune(
     transformer, heads = second.averaged()
     tuned = NavigationModel(transformer, heads, autoencoder, model.spec.frame_rate_hz)
     return tuned.requires_grad_(False)
+
+
+def _refuse(error: BadEpisode) -> None:
+    """A drive written a moment ago that can't be read ends the training: to go on would be to teach less than said."""
+    raise error
 
 
 def held_out_scores(model: NavigationModel, episodes: list[Episode]) -> dict[str, dict[str, float]]:

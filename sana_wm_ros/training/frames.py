@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ class GroupPool:
     """Random groups of many drives in memory, slowly exchanged for those of others.
 
     Slot ``n % slots`` holds draw ``n``, and draw and batch depend on the seed and their number alone: what
-    step 1000 sees is the same after a restart (as long as the folders hold the same drives).
+    step 1000 sees is the same after a restart (as long as the folders hold the same drives). ``on_bad`` is told,
+    once each, which drives were drawn but can't be used, and why; others are drawn in their place.
     """
 
     def __init__(
@@ -52,13 +54,15 @@ class GroupPool:
         per_drive: int,
         steps_per_draw: int,
         seed: int,
+        on_bad: Callable[[BadEpisode], None] | None = None,
     ) -> None:
         self.folders = folders
         self.per_group = per_group
         self.per_drive = per_drive
         self.steps_per_draw = steps_per_draw
         self.seed = seed
-        self.unreadable: list[str] = []
+        self.on_bad = on_bad
+        self._bad: set[Path] = set()
         self._slots: list[Tensor | None] = [None] * slots
         self._draws = 0
 
@@ -77,13 +81,17 @@ class GroupPool:
     def _draw(self, number: int) -> Tensor:
         random = np.random.default_rng((self.seed, 1, number))
         paths = list_episodes(self.folders)
+        last: BadEpisode | None = None
         for _ in range(50):
             path = paths[int(random.integers(len(paths)))]
             try:
                 groups = groups_of(read_episode(path), self.per_group)
             except BadEpisode as error:
-                self.unreadable.append(str(error))
+                last = error
+                if self.on_bad is not None and path not in self._bad:
+                    self.on_bad(error)
+                self._bad.add(path)
                 continue
             chosen = random.choice(len(groups), min(self.per_drive, len(groups)), replace=False)
             return groups[torch.from_numpy(np.sort(chosen))].clone()
-        raise NoEpisodes(f"50 drives in a row could not be read; the last: {self.unreadable[-1]}")
+        raise NoEpisodes(f"50 drives in a row could not be read; the last: {last}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from sana_wm_ros.training.autoencoder_trainer import (
     AutoencoderTraining,
     reconstruction_psnr,
 )
-from sana_wm_ros.training.frames import NoEpisodes
+from sana_wm_ros.training.episodes import Episode, write_episode
+from sana_wm_ros.training.frames import GroupPool, NoEpisodes
 from sana_wm_ros.training.guard import TrainingDiverged
 from sana_wm_ros.training.run_folder import BadRun
 from sana_wm_ros.training.schedule import Schedule
@@ -71,6 +73,37 @@ def test_steps_that_are_not_finite_are_skipped_and_then_end_the_run(drives: Path
         trainer.run()
     assert trainer.guard.total == trainer.guard.limit + 1
     assert torch.equal(trainer.model.linear_down.weight, before)
+
+
+def test_drives_that_cannot_be_read_are_told_once_each_and_change_nothing_after_a_restart(
+    drive_maker: Callable[..., Episode], tmp_path: Path
+) -> None:
+    for seed in range(4):
+        write_episode(tmp_path / f"{seed}.npz", drive_maker(seed))
+    for seed in (1, 2):
+        (tmp_path / f"{seed}.npz").write_bytes(b"PK")
+    told: list[str] = []
+
+    def pool() -> GroupPool:
+        return GroupPool(
+            [tmp_path],
+            per_group=4,
+            slots=8,
+            per_drive=3,
+            steps_per_draw=1,
+            seed=0,
+            on_bad=lambda error: told.append(str(error)),
+        )
+
+    first = pool()
+    for step in range(20):
+        groups = first.batch(step, 4)
+    assert sorted(words.partition(": ")[0] for words in told) == [str(tmp_path / f"{n}.npz") for n in (1, 2)]
+    assert torch.equal(pool().batch(19, 4), groups)
+    for seed in (0, 3):
+        (tmp_path / f"{seed}.npz").write_bytes(b"PK")
+    with pytest.raises(NoEpisodes, match=r"50 drives in a row could not be read; the last: .*\.npz: not a"):
+        pool().batch(0, 1)
 
 
 def test_a_folder_without_drives_or_with_another_run_is_refused(drives: Path, tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sana_wm_ros.geometry.camera import camera_poses
 from sana_wm_ros.geometry.se2 import integrate
-from sana_wm_ros.training.episodes import Episode
+from sana_wm_ros.training.episodes import BadEpisode, Episode
+from sana_wm_ros.training.finetune import FineTuning, fine_tune
 from sana_wm_ros.training.recordings import (
     Recording,
     UnusableRecording,
@@ -19,6 +21,7 @@ from sana_wm_ros.training.recordings import (
     to_episode,
     training_frames,
 )
+from sana_wm_ros.world_model.presets import untrained
 from sana_wm_ros.world_model.protocol import Intrinsics
 
 MOUNT = np.array([[0, 0, 1, 0.1], [-1, 0, 0, 0.05], [0, -1, 0, 0.3], [0, 0, 0, 1]])
@@ -83,3 +86,12 @@ def test_a_quarter_but_at_least_eight_seconds_is_held_out(drive_maker: Callable[
     assert training_frames(drive_maker(0, frames=401), 4) == 297  # 400 - 100.25, down to 4 k + 1
     assert training_frames(drive_maker(0, frames=161), 4) == 97  # 160 - 64
     assert len(beginning(drive_maker(0, frames=161), 97)) == 97
+
+
+def test_a_drive_that_does_not_come_back_from_disk_ends_the_training(
+    recording: Recording, tmp_path: Path
+) -> None:
+    good = to_episode(recording)
+    bad = replace(good, intrinsics_4=np.full(4, np.nan, np.float32))
+    with pytest.raises(BadEpisode, match=r"drive_000[23]\.npz: intrinsics_4 holds values that are not finite"):
+        fine_tune(untrained("nano"), [good, bad], tmp_path, FineTuning(minutes=0.01))

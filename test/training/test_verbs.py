@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from sana_wm_ros.cli.export import export
 from sana_wm_ros.cli.train import train
+from sana_wm_ros.training.episodes import Episode, episode_path, write_episode
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,25 @@ def test_the_autoencoder_trains_from_the_command_line_and_goes_on(
     import torch
 
     assert torch.load(tmp_path / "ae" / "state.pt", weights_only=True)["step"] == 2
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "world-model"])
+def test_a_truncated_drive_is_named_once_and_left_out(
+    app: typer.Typer, drive_maker: Callable[..., Episode], tmp_path: Path, stage: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    for seed in (1, 3, 4):
+        write_episode(episode_path(tmp_path / "data", seed), drive_maker(seed))
+    cut = episode_path(tmp_path / "data", 3)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    asked = ["train", "--stage", stage, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    if stage == "world-model":
+        asked += ["--init", "models/nano"]
+    done = CliRunner().invoke(app, [*asked, "--steps", "1", "--batch", "24"])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert said.count("left out:") == 1
+    assert f"{cut}: not a readable episode" in done.output.replace("\n", "")
 
 
 def test_what_is_missing_is_said_in_words(app: typer.Typer, drives: Path, tmp_path: Path) -> None:
