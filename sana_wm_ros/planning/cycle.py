@@ -65,6 +65,7 @@ class Cycle:
         self._visited_ME = means.memory.visited_ME
         self._seed = int(generator.integers(2**62))
         self.generation, self.draws = 0, 1
+        self._scored_futures: dict[int, Futures] = {}  # by their rollout, which they keep alive
         slower = 1.0 if self.trust_s is None else float(np.clip(self.trust_s / _FULL_SPEED_S, 0.7, 1.0))
         wanted = means.settings.proposals
         self.proposals = replace(wanted, speed_share=slower * wanted.speed_share)
@@ -74,7 +75,9 @@ class Cycle:
         self.candidates = candidates
 
     def futures(self, some: Candidates, rollout: Rollout) -> Futures:
-        """Candidates with what was imagined for them."""
+        """Candidates with what was imagined for them; once it was scored, what critics worked out for it as well."""
+        if id(rollout) in self._scored_futures:
+            return self._scored_futures[id(rollout)]
         driven = some.first(rollout.collision_NF.shape[1])
         return Futures(
             start=self._start,
@@ -95,9 +98,10 @@ class Cycle:
         first = self.found.rounds[0]
         fine = np.flatnonzero(np.isfinite(first.costs_N))
         if len(fine):
-            rows = torch.from_numpy(fine)
-            some = self.candidates.select(first.index_N[fine])
-            self._means.memory.imagined(self.futures(some, first.rollout.select(rows)))
+            some, rollout = self.candidates.select(first.index_N[fine]), first.rollout
+            if len(fine) < len(first.costs_N):
+                rollout = rollout.select(torch.from_numpy(fine))
+            self._means.memory.imagined(self.futures(some, rollout))
 
     def may_refine(self) -> bool:
         """Whether one more generation is wanted, and fits."""
@@ -223,7 +227,8 @@ class Cycle:
         )
 
     def _scored(self, some: Candidates, rollout: Rollout) -> tuple[FloatArray, dict[str, FloatArray]]:
-        costs_N, shares = self._means.critics.score(self.futures(some, rollout))
+        futures = self._scored_futures[id(rollout)] = self.futures(some, rollout)
+        costs_N, shares = self._means.critics.score(futures)
         last_N = np.array([origin == "last plan" for origin in some.origins])
         return costs_N - self._means.settings.steadiness * last_N, shares
 

@@ -2,7 +2,7 @@
 
 A grid in ``odom`` that collects evidence for free and for blocked cells over many plans. ``routes.py`` looks for
 ways in it, and those are imagined and judged like any other candidate: an error here costs a candidate.
-Dimension letters: P poses, K bearing sectors, C cells, M cells of a window.
+Dimension letters: P poses, K bearing sectors, C cells, W cells with a rim, M cells of a window.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ Mask = NDArray[np.bool_]
 Evidence = NDArray[np.float32]
 
 _SUB = 4  # a scan's place is rounded to a quarter of a cell
+_TOGETHER = 5  # scans; with more, arrays are so large that each comes fresh from the system, page by page
 _BEYOND_DOUBT = 5.0
 _TOUCHED_KEPT = np.float32(0.93)  # from plan to plan
 
@@ -112,23 +113,24 @@ class FreeSpace:
         if len(rows) == 0:
             return
         self.changes += 1
-        clearance, weight = clearance_PK[rows], weight_P[rows]
-        range_PM, sector_PM = self._stamps.seen_from(at, poses_P3[rows, 2], clearance.shape[1])
-        # A sector's number may be up to twice K too high: three rounds of clearances.
-        limit_PM = np.take(np.tile(clearance.astype(np.float32), 3), sector_PM)
-        free = range_PM < limit_PM - 0.3 * cell
-        limit_PM += cell
-        blocked = np.flatnonzero((range_PM < limit_PM) & ~free)
-        wide = self.size + 2 * reach
-        flat_PM = self._stamps.cells(at, wide)
-        heavy = free * weight.astype(np.float32)[:, None]
+        weight_P11 = weight_P[rows, None, None].astype(np.float32)
+        wide, window = self.size + 2 * reach, 2 * reach + 1
+        found_2WW = np.zeros((2, wide, wide), dtype=np.float32)
+        for begin in range(0, len(rows), _TOGETHER):
+            some = slice(begin, begin + _TOGETHER)
+            range_PMM, limit_PMM = self._stamps.seen_from(
+                at[some], poses_P3[rows[some], 2], clearance_PK[rows[some]]
+            )
+            free_PMM = range_PMM < limit_PMM - np.float32(0.3 * cell)
+            limit_PMM += np.float32(cell)
+            blocked_PMM = range_PMM < limit_PMM
+            blocked_PMM ^= free_PMM
+            seen_2PMM = np.stack([free_PMM, blocked_PMM]) * weight_P11[some]
+            for k, (x, y) in enumerate(at[some].astype(np.int64).tolist()):
+                found_2WW[:, x : x + window, y : y + window] += seen_2PMM[:, k]
         inner = slice(reach, reach + self.size)
-        for grid, cells, weights in (
-            (self._free_CC, flat_PM.ravel(), heavy.ravel()),
-            (self._blocked_CC, flat_PM.ravel()[blocked], weight[blocked // flat_PM.shape[1]]),
-        ):
-            found = np.bincount(cells, weights=weights, minlength=wide * wide).reshape(wide, wide)
-            grid += found[inner, inner].astype(np.float32)
+        for grid, found_WW in zip((self._free_CC, self._blocked_CC), found_2WW, strict=True):
+            grid += found_WW[inner, inner]
             np.minimum(grid, _BEYOND_DOUBT, out=grid)
 
     def add_trail(self, points_P2: FloatArray) -> None:
@@ -209,38 +211,34 @@ class FreeSpace:
 
 
 class _Stamps:
-    """Ranges and bearings of the cells around a scan's place: tables, one for each sixteenth of a cell."""
+    """Ranges and bearings of the cells around a scan's place: windows, one for each sixteenth of a cell."""
 
     def __init__(self, cell_m: float, reach_m: float) -> None:
         self.reach = int(np.ceil(reach_m / cell_m))
         window = np.arange(-self.reach, self.reach + 1)
-        x_M, y_M = (axis.ravel() for axis in np.meshgrid(window, window, indexing="ij"))
-        within = np.hypot(x_M, y_M) * cell_m < reach_m + cell_m
-        self._x_M, self._y_M = x_M[within], y_M[within]
         sub_S2 = (np.stack(np.divmod(np.arange(_SUB * _SUB), _SUB), axis=-1) + 0.5) / _SUB
-        x_SM = (self._x_M + 0.5 - sub_S2[:, :1]) * cell_m
-        y_SM = (self._y_M + 0.5 - sub_S2[:, 1:]) * cell_m
-        range_SM = np.hypot(x_SM, y_SM)
-        self._range_SM = np.where(range_SM < reach_m, range_SM, np.inf).astype(np.float32)
-        self._turn_SM = (np.arctan2(y_SM, x_SM) / (2 * np.pi) % 1.0).astype(np.float32)
+        x_SM1 = (window[:, None] + 0.5 - sub_S2[:, 0, None, None]) * cell_m
+        y_S1M = (window + 0.5 - sub_S2[:, 1, None, None]) * cell_m
+        range_SMM = np.hypot(x_SM1, y_S1M)
+        self._range_SMM = np.where(range_SMM < reach_m, range_SMM, np.inf).astype(np.float32)
+        self._turn_SMM = (np.arctan2(y_S1M, x_SM1) / (2 * np.pi) % 1.0).astype(np.float32)
 
     def seen_from(
-        self, at_P2: FloatArray, yaw_P: FloatArray, sectors: int
-    ) -> tuple[Evidence, NDArray[np.int32]]:
-        """Metres (P, M) to each cell (inf: out of reach), and where in three rounds of each row's sectors it lies."""
+        self, at_P2: FloatArray, yaw_P: FloatArray, clearance_PK: FloatArray
+    ) -> tuple[Evidence, Evidence]:
+        """Metres (P, M, M) to each cell (inf: out of reach), and those that are free in its direction."""
         sub = ((at_P2 - np.floor(at_P2)) * _SUB).astype(np.int64)
         table = sub[:, 0] * _SUB + sub[:, 1]
+        sectors = clearance_PK.shape[1]
         first_P = 0.5 + sectors * (1.0 - (yaw_P / (2 * np.pi)) % 1.0)
-        place_PM = self._turn_SM[table] * np.float32(sectors)
-        place_PM += first_P.astype(np.float32)[:, None]
-        sector_PM = place_PM.astype(np.int32)
-        sector_PM += 3 * sectors * np.arange(len(yaw_P), dtype=np.int32)[:, None]
-        return self._range_SM[table], sector_PM
-
-    def cells(self, at_P2: FloatArray, wide: int) -> Index:
-        """Numbers (P, M) of the cells in a grid of ``wide`` by ``wide`` cells that begins ``reach`` before cell 0."""
-        first = np.floor(at_P2).astype(np.int64) + self.reach
-        return (first[:, 0] * wide + first[:, 1])[:, None] + (self._x_M * wide + self._y_M)
+        place_PMM = self._turn_SMM[table]
+        place_PMM *= np.float32(sectors)
+        place_PMM += first_P.astype(np.float32)[:, None, None]
+        sector_PMM = place_PMM.astype(np.int64)
+        # A sector's number may be up to twice K too high: three rounds of clearances.
+        sector_PMM += 3 * sectors * np.arange(len(yaw_P))[:, None, None]
+        rounds = np.tile(clearance_PK.astype(np.float32), 3)
+        return self._range_SMM[table], np.take(rounds, sector_PMM)
 
 
 def _moved(grid: Evidence, by: Index) -> Evidence:

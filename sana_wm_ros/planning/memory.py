@@ -135,7 +135,7 @@ class Memory:
     def ways(self, start_3: FloatArray, goal: Goal, count: int, generator: Generator) -> list[FloatArray]:
         """Different ways (M, 2) to the goal through what seems free."""
         ways = self._routes.ways(start_3[:2], np.array([goal.x_m, goal.y_m]), count, generator)
-        return [self._trail.onto(way) for way in ways] if self._trail_is_free else ways
+        return self._trail.onto(ways) if self._trail_is_free else ways
 
     def openings(self, start_3: FloatArray, goal: object, count: int) -> list[FloatArray]:
         """Ways (M, 2) to where what seems free ends at the unknown."""

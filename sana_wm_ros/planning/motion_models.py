@@ -20,6 +20,9 @@ _SLACK = 1e-3
 Command = Callable[[int, FloatArray, FloatArray], FloatArray]
 """Frame, poses (3, N), twists (3, N) -> wanted twists (3, N)."""
 
+Limit = Callable[[FloatArray, FloatArray, FloatArray], None]
+"""Wanted and previous twists (3, N), the latter within all limits; writes into the last what can be done."""
+
 
 def max_curvature(robot: Robot) -> float:
     """The tightest curve of a car in 1/m: tan(steering) / wheelbase (kinematic bicycle model)."""
@@ -89,22 +92,29 @@ def roll_out(
     its beginning (yaw is not wrapped). The answer keeps all limits, and its poses are the exact integral of
     its twists. Components come first in here: with a hundred short steps the calls are what takes time.
     """
-    limited = _differential_step if robot.drive == "differential" else _any_step
-    x, y, yaw = (np.full(size, float(value)) for value in pose_3)
+    limit = _differential(robot, period_s) if robot.drive == "differential" else _any_drive(robot, period_s)
+    aside = robot.drive == "omnidirectional"
+    twists_F3N, poses_F3N = np.zeros((frames, 3, size)), np.empty((frames, 3, size))
     twists = np.repeat(feasible(robot, twist_3)[:, None], size, axis=1)
-    twists_F3N, poses_F3N = np.empty((frames, 3, size)), np.empty((frames, 3, size))
+    poses = np.repeat(np.asarray(pose_3, dtype=np.float64)[:, None], size, axis=1)
     for k in range(frames):
-        twists = limited(robot, command(k, np.array([x, y, yaw]), twists), twists, period_s)
+        limit(command(k, poses, twists), twists, twists_F3N[k])
+        twists, before, poses = twists_F3N[k], poses, poses_F3N[k]
         # A constant twist leads along a chord that is turned by half the angle, sin(half) / half as long as the arc.
         half = (0.5 * period_s) * twists[2]
-        middle = yaw + half
-        along = period_s * np.sin(half + 1e-300) / (half + 1e-300)
-        cos, sin = along * np.cos(middle), along * np.sin(middle)
-        x = x + cos * twists[0] - sin * twists[1]
-        y = y + sin * twists[0] + cos * twists[1]
-        yaw = yaw + 2 * half
-        twists_F3N[k] = twists
-        poses_F3N[k] = x, y, yaw
+        middle = before[2] + half
+        np.add(middle, half, out=poses[2])
+        half += 1e-300
+        chord = np.sin(half) / half
+        chord *= period_s
+        cos, sin = np.cos(middle), np.sin(middle)
+        cos *= chord
+        sin *= chord
+        np.add(before[0], cos * twists[0], out=poses[0])
+        np.add(before[1], sin * twists[0], out=poses[1])
+        if aside:
+            poses[0] -= sin * twists[1]
+            poses[1] += cos * twists[1]
     poses_F3N[:, 2] = se2.wrap_angle(poses_F3N[:, 2])
     return (
         np.ascontiguousarray(twists_F3N.transpose(2, 0, 1)),
@@ -112,25 +122,27 @@ def roll_out(
     )
 
 
-def _differential_step(
-    robot: Robot, wanted_3N: FloatArray, previous_3N: FloatArray, period_s: float
-) -> FloatArray:
-    """``step_towards`` for two wheels, where every axis has limits of its own."""
-    dv, dw = robot.max_acceleration_mps2 * period_s, robot.max_yaw_acceleration_radps2 * period_s
-    limits = (
-        (-robot.max_reverse_mps, robot.max_speed_mps),
-        (-robot.max_yaw_rate_radps, robot.max_yaw_rate_radps),
-    )
-    found = np.zeros_like(previous_3N)
-    for axis, change, (low, high) in ((0, dv, limits[0]), (2, dw, limits[1])):
-        before = np.minimum(np.maximum(previous_3N[axis], low), high)
-        wanted = np.minimum(np.maximum(wanted_3N[axis], low), high)
-        np.minimum(np.maximum(wanted, before - change), before + change, out=found[axis])
-    return found
+def _differential(robot: Robot, period_s: float) -> Limit:
+    """``step_towards`` for two wheels, where each axis has limits of its own."""
+    change = period_s * np.array([[robot.max_acceleration_mps2], [robot.max_yaw_acceleration_radps2]])
+    most = np.array([[robot.max_speed_mps], [robot.max_yaw_rate_radps]])
+    least = -np.array([[robot.max_reverse_mps], [robot.max_yaw_rate_radps]])
+
+    def limit(wanted_3N: FloatArray, previous_3N: FloatArray, out_3N: FloatArray) -> None:
+        previous_2N = previous_3N[::2]
+        twists_2N = np.minimum(wanted_3N[::2], most)
+        np.maximum(twists_2N, least, out=twists_2N)
+        np.maximum(twists_2N, previous_2N - change, out=twists_2N)
+        np.minimum(twists_2N, previous_2N + change, out=out_3N[::2])
+
+    return limit
 
 
-def _any_step(robot: Robot, wanted_3N: FloatArray, previous_3N: FloatArray, period_s: float) -> FloatArray:
-    return step_towards(robot, wanted_3N.T, previous_3N.T, period_s).T
+def _any_drive(robot: Robot, period_s: float) -> Limit:
+    def limit(wanted_3N: FloatArray, previous_3N: FloatArray, out_3N: FloatArray) -> None:
+        out_3N[:] = step_towards(robot, wanted_3N.T, previous_3N.T, period_s).T
+
+    return limit
 
 
 def from_knots(knot_times_K: FloatArray, knots_K3: FloatArray, times_F: FloatArray) -> FloatArray:

@@ -82,12 +82,13 @@ def search(
     period_s = float(candidates.times_F[0])
     frames_total = min(len(candidates.times_F), _frames(candidates, settings.rounds_s[-1]))
     alive: Index = np.arange(len(candidates))
+    finite_N: NDArray[np.bool_] = np.ones(len(candidates), dtype=np.bool_)
     rollout: Rollout | None = None
     rounds: list[Round] = []
     done, coming = 0, list(settings.rounds_s)
     while coming:
         until = min(frames_total, _frames(candidates, coming[0]))
-        before = done
+        pieces: list[Rollout] = []
         while done < until:
             frames = min(stopwatch.affordable(settings), until - done)
             if frames == 0:
@@ -95,15 +96,17 @@ def search(
             poses = camera_poses_NF44[torch.from_numpy(alive)][:, done : done + frames]
             with stopwatch.imagining(len(alive), frames):
                 batch, piece = batch.imagine(poses, generator=generator, steps=steps)
-            rollout = piece if rollout is None else Rollout.cat([rollout, piece])
+            pieces.append(piece)
             if done == 0:  # now it is known how fast this machine is
                 coming = stopwatch.rounds(len(alive), settings, period_s, frames)
                 until = min(frames_total, _frames(candidates, coming[0]))
             done += frames
-        if done > before:
-            assert rollout is not None
+        if pieces:
             with stopwatch.scoring():
-                rounds.append(_score(candidates, alive, rollout, done, score))
+                new = Rollout.cat(pieces) if len(pieces) > 1 else pieces[0]
+                finite_N &= finite_rows(new)
+                rollout = new if rollout is None else Rollout.cat([rollout, new])
+                rounds.append(_score(candidates, alive, rollout, finite_N, score))
         if done < until or done == frames_total:
             break
         coming.pop(0)
@@ -113,6 +116,7 @@ def search(
         assert rollout is not None
         index = torch.from_numpy(keep)
         batch, rollout, alive = batch.select(index), _select(rollout, index), alive[keep]
+        finite_N = finite_N[keep]
     return Search(
         rounds=tuple(rounds),
         ranking=rank(rounds),
@@ -131,18 +135,20 @@ def _select(rollout: Rollout, index_N: torch.Tensor) -> Rollout:
     return rollout.select(index_N.to(rollout.collision_NF.device))
 
 
-def _score(candidates: Candidates, alive: Index, rollout: Rollout, frames: int, score: Score) -> Round:
-    finite = finite_rows(rollout)
+def _score(
+    candidates: Candidates, alive: Index, rollout: Rollout, finite_N: NDArray[np.bool_], score: Score
+) -> Round:
     costs = np.full(len(alive), np.inf)
     shares: dict[str, FloatArray] = {}
-    if finite.any():
-        rows = np.flatnonzero(finite)
-        costs[rows], found = score(candidates.select(alive[rows]), _select(rollout, torch.from_numpy(rows)))
+    rows = np.flatnonzero(finite_N)
+    if len(rows):
+        imagined = rollout if len(rows) == len(alive) else _select(rollout, torch.from_numpy(rows))
+        costs[rows], found = score(candidates.select(alive[rows]), imagined)
         for name, share in found.items():
             shares[name] = np.full(len(alive), np.nan)
             shares[name][rows] = share
     return Round(
-        horizon_s=float(candidates.times_F[frames - 1]),
+        horizon_s=float(candidates.times_F[rollout.collision_NF.shape[1] - 1]),
         index_N=alive,
         rollout=rollout,
         costs_N=costs,

@@ -12,17 +12,8 @@ from sana_wm_ros.geometry.se2 import wrap_angle
 from sana_wm_ros.planning.motion_models import max_curvature
 from sana_wm_ros.planning.types import FloatArray, Robot
 
-_COS_30, _COS_75 = np.cos(np.radians(30)), np.cos(np.radians(75))
-
-
-def braking_speed(distance: FloatArray, deceleration: float, period_s: float) -> FloatArray:
-    """The highest speed from which a robot that brakes once per frame still stops within ``distance``.
-
-    Solves d = v^2 / (2 a) + v T / 2 (the sum over frames of T seconds), and never oversteps within a frame.
-    """
-    per_frame = deceleration * period_s
-    root = np.sqrt(0.25 + 2 * np.maximum(distance, 0.0) / (per_frame * period_s))
-    return np.minimum(per_frame * (root - 0.5), distance / period_s)
+_COS_30, _COS_75 = float(np.cos(np.radians(30))), float(np.cos(np.radians(75)))
+_FAR_M = 1e9
 
 
 class Pursuit:
@@ -49,63 +40,87 @@ class Pursuit:
         self._points_NV2 = np.concatenate([vias_NV2, ends_N2[:, None]], axis=1)
         self._counts_N = counts_N
         self._rows_N = np.arange(size)
-        self._speeds_N, self._period_s = speeds_N, period_s
         self._robot, self._yaw_rad = robot, yaw_rad
-        self._stage_N = np.zeros(size, dtype=np.int64)
-        self._last_N = counts_N == 0
-        self._targets_2N = self._targets()
-        self._arrived_N = np.zeros(size, dtype=bool)
         self._near_m = max(0.3, robot.max_speed_mps * period_s)
         self._arrive_m = arrive_m
+        self._stage_N = np.zeros(size, dtype=np.int64)
+        self._arrived_N = np.zeros(size, dtype=bool)
+        # Metres and radians go through the same formulas: of both no more per second than can be stopped in time.
+        self._most_2N = np.array([speeds_N, np.full(size, robot.max_yaw_rate_radps)])
+        per_frame_21 = (0.8 * period_s) * np.array(
+            [[robot.max_acceleration_mps2], [robot.max_yaw_acceleration_radps2]]
+        )
+        self._brake_21 = 2 * per_frame_21 / period_s
+        self._half_21, self._quarter_21 = 0.5 * per_frame_21, 0.25 * per_frame_21**2
+        self._frame_21 = np.array([[period_s], [1.5 * period_s]])
+        self._on_to_targets()
 
     def command(self, poses_3N: FloatArray, active_N: NDArray[np.bool_]) -> FloatArray:
         """Wanted twists (3, N) at poses (3, N); only ``active_N`` candidates move on to their next point."""
         offset, distance = self._to_target(poses_3N)
-        passed_N = active_N & ~self._last_N & (distance < self._near_m)
-        if passed_N.any():
-            self._stage_N += passed_N
-            self._last_N = self._stage_N >= self._counts_N
-            self._targets_2N = self._targets()
+        reached_N = distance < self._reach_N
+        reached_N &= active_N
+        if np.count_nonzero(reached_N):
+            self._stage_N += reached_N & ~self._last_N
+            self._on_to_targets()
             offset, distance = self._to_target(poses_3N)
-        self._arrived_N |= active_N & self._last_N & (distance < self._arrive_m)
+            self._arrived_N |= active_N & self._last_N & (distance < self._arrive_m)
+            self._most_2N[:, self._arrived_N] = 0.0
+            self._reach_N[self._arrived_N] = 0.0
 
-        error = np.arctan2(offset[1], offset[0]) - poses_3N[2]
-        error -= (2 * np.pi) * np.rint(error / (2 * np.pi))
-        slowing = braking_speed(distance, 0.8 * self._robot.max_acceleration_mps2, self._period_s)
-        cruise = np.minimum(self._speeds_N, np.where(self._last_N, slowing, np.inf))
+        error = np.arctan2(offset[1], offset[0])
+        error -= poses_3N[2]
+        error -= (2 * np.pi) * np.rint(error * (0.5 / np.pi))
+        cruise, rate = self._slowing(distance + self._onward_N, np.abs(error), self._most_2N)
         if self._robot.drive == "ackermann":
-            wanted = self._steer(error, distance, cruise)
-        else:
-            wanted = self._turn_and_go(error, distance, cruise)
-        if self._arrived_N.any():
-            wanted = np.where(self._arrived_N, self._at_goal(poses_3N), wanted)
+            return self._steer(error, distance, cruise)
+        wanted = self._turn_and_go(error, distance, cruise, np.copysign(rate, error))
+        if self._yaw_rad is not None and np.count_nonzero(self._arrived_N):
+            wanted = np.where(self._arrived_N, self._at_goal(poses_3N, self._yaw_rad), wanted)
         return wanted
 
-    def _targets(self) -> FloatArray:
+    def _on_to_targets(self) -> None:
+        self._last_N = self._stage_N >= self._counts_N
         stage = np.where(self._last_N, self._points_NV2.shape[1] - 1, self._stage_N)
-        return np.ascontiguousarray(self._points_NV2[self._rows_N, stage].T)
+        self._targets_2N = np.ascontiguousarray(self._points_NV2[self._rows_N, stage].T)
+        self._reach_N = np.where(self._last_N, self._arrive_m, self._near_m)
+        self._onward_N = np.where(self._last_N, 0.0, _FAR_M)  # beyond a point that is passed at full speed
 
     def _to_target(self, poses_3N: FloatArray) -> tuple[FloatArray, FloatArray]:
         offset = self._targets_2N - poses_3N[:2]
         return offset, np.hypot(offset[0], offset[1])
 
-    def _turn(self, error: FloatArray) -> FloatArray:
-        size = np.abs(error)
-        rate = braking_speed(size, 0.8 * self._robot.max_yaw_acceleration_radps2, self._period_s)
-        rate = np.minimum(np.minimum(rate, size / (1.5 * self._period_s)), self._robot.max_yaw_rate_radps)
-        return np.copysign(rate, error)
+    def _slowing(self, left_m: FloatArray, turn_rad: FloatArray, most_2N: FloatArray) -> FloatArray:
+        """Speeds and yaw rates (2, N), at most so high that who brakes once per frame still stops in time.
 
-    def _turn_and_go(self, error: FloatArray, distance: FloatArray, cruise: FloatArray) -> FloatArray:
+        Solves d = v^2 / (2 a) + v T / 2 (the sum over frames of T seconds), and never oversteps within a frame;
+        turns take one and a half.
+        """
+        left_2N = np.array([left_m, turn_rad])
+        speed_2N = left_2N * self._brake_21
+        speed_2N += self._quarter_21
+        np.sqrt(speed_2N, out=speed_2N)
+        speed_2N -= self._half_21
+        left_2N /= self._frame_21
+        np.minimum(speed_2N, left_2N, out=speed_2N)
+        return np.minimum(speed_2N, most_2N, out=speed_2N)
+
+    def _turn_and_go(
+        self, error: FloatArray, distance: FloatArray, cruise: FloatArray, turn: FloatArray
+    ) -> FloatArray:
         wanted = np.zeros((3, len(error)))
         if self._robot.drive == "omnidirectional":
             # It also turns towards where it goes: the camera should see that.
             wanted[0], wanted[1] = cruise * np.cos(error), cruise * np.sin(error)
-            wanted[2] = np.where(distance > self._near_m, self._turn(error), 0.0)
+            wanted[2] = np.where(distance > self._near_m, turn, 0.0)
             return wanted
         # Full speed within 30 degrees of the target, on the spot beyond 75, so curves stay smooth and narrow.
-        share = (np.cos(error) - _COS_75) / (_COS_30 - _COS_75)
-        wanted[0] = cruise * np.minimum(np.maximum(share, 0.0), 1.0)
-        wanted[2] = self._turn(error)
+        share = np.cos(error)
+        share -= _COS_75
+        share /= _COS_30 - _COS_75
+        np.minimum(np.maximum(share, 0.0, out=share), 1.0, out=share)
+        np.multiply(cruise, share, out=wanted[0])
+        wanted[2] = turn
         return wanted
 
     def _steer(self, error: FloatArray, distance: FloatArray, cruise: FloatArray) -> FloatArray:
@@ -120,9 +135,10 @@ class Pursuit:
         speed = cruise * np.where(np.abs(curvature) > 0.7 * tightest, 0.6, 1.0)
         return np.array([speed, np.zeros_like(speed), speed * curvature])
 
-    def _at_goal(self, poses_3N: FloatArray) -> FloatArray:
+    def _at_goal(self, poses_3N: FloatArray, yaw_rad: float) -> FloatArray:
         wanted = np.zeros_like(poses_3N)
-        if self._yaw_rad is not None and self._robot.drive != "ackermann":
-            error = wrap_angle(self._yaw_rad - poses_3N[2])
-            wanted[2] = np.where(np.abs(error) > 0.02, self._turn(error), 0.0)
+        error = wrap_angle(yaw_rad - poses_3N[2])
+        size = np.abs(error)
+        rate = self._slowing(np.zeros_like(size), size, np.full((2, 1), self._robot.max_yaw_rate_radps))[1]
+        wanted[2] = np.where(size > 0.02, np.copysign(rate, error), 0.0)
         return wanted

@@ -120,7 +120,7 @@ def _commander(
     def command(k: int, poses_3N: FloatArray, twists_3N: FloatArray) -> FloatArray:
         wanted = own_F3N[k]
         if pursuit is not None and pursued[k]:
-            wanted = np.where(pursues_FN[k], pursuit.command(poses_3N, pursues_FN[k]), wanted)
+            np.copyto(wanted, pursuit.command(poses_3N, pursues_FN[k]), where=pursues_FN[k])
         if len(rows := followed[k]):
             wanted[:, rows] = carried.command(robot, k, poses_3N[:, rows])
         return wanted

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sana_wm_ros.geometry import camera
+from sana_wm_ros.geometry import camera, se3
 from sana_wm_ros.geometry.camera import Crop, Pinhole
 
 
@@ -27,6 +27,12 @@ def test_a_turned_base_carries_its_camera():
     pose = camera.camera_poses([[1.0, 2.0, np.pi / 2]], extrinsics)[0]
     assert np.allclose(pose[:3, 3], [1.0, 2.1, 0.3])
     assert np.allclose(pose[:3, 2], [0, 1, 0])
+
+
+def test_many_cameras_equal_the_products_of_their_matrices():
+    bases = np.random.default_rng(0).uniform(-9, 9, (3, 5, 3))
+    mount = camera.base_to_optical([0.1, -0.2, 0.3], [0.02, 0.1, -0.4])
+    assert np.allclose(camera.camera_poses(bases, mount), se3.from_planar(bases) @ mount, atol=1e-14)
 
 
 def test_vga_to_the_nano_size_by_hand():

@@ -145,6 +145,23 @@ def test_the_sector_nearest_to_the_way_always_counts(kit, sectors, bearing):
     assert ahead_clearance(futures) == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("sectors", [1, 3, 8, 24, 72])
+def test_clearance_ahead_is_the_least_of_all_sectors_in_the_cone(kit, sectors):
+    random = np.random.default_rng(sectors)
+    twists = random.uniform(-0.5, 0.5, (40, 5, 3))
+    clearance = torch.from_numpy(random.uniform(0.1, 8.0, (40, 5, sectors))).float()
+    futures = kit.futures(twists)
+    futures = replace(futures, rollout=replace(futures.rollout, clearance_NFK=clearance))
+    # Frame k looks where command k + 1 leads, the last one where it came from.
+    following = np.concatenate([twists[:, 1:], twists[:, -1:]], axis=1)
+    bearing = np.arctan2(following[..., 1], following[..., 0])[..., None]
+    away = np.abs(np.angle(np.exp(1j * (2 * np.pi * np.arange(sectors) / sectors - bearing))))
+    inside = away <= max(np.radians(30), np.pi / sectors)
+    moving = np.hypot(following[..., 0], following[..., 1])[..., None] > 0.02
+    expected = np.where(inside & moving, clearance.numpy(), np.inf).min(axis=-1)
+    assert ahead_clearance(futures).numpy() == pytest.approx(expected)
+
+
 def test_clearance_by_hand(kit):
     # nearest .45, .7, .2, .95: free .25, .5, 0, .75 of 0.5 comfort -> (.5^2 + 0 + 1 + 0) / 4
     clearance = np.array([0.45, 0.7, 0.2, 0.95])[None, :, None]

@@ -37,6 +37,18 @@ def test_no_wish_and_no_start_breaks_a_limit(robot, start, wanted):
     assert np.allclose(poses, se2.integrate(np.zeros((2, 3)), twists, 0.5), atol=1e-9)
 
 
+@given(robots, twist, arrays(np.float64, (2, 6, 3), elements=st.floats(-5, 5)))
+@settings(max_examples=100, deadline=None)
+def test_a_roll_out_equals_steps_towards_what_is_wanted(robot, start, wanted):
+    twists, _ = mm.roll_out(
+        robot, np.zeros(3), start, lambda k, p, t: wanted[:, k].T, size=2, frames=6, period_s=0.5
+    )
+    before = np.tile(start, (2, 1))
+    for k in range(6):
+        before = mm.step_towards(robot, wanted[:, k], before, 0.5)
+        assert np.allclose(twists[:, k], before, atol=1e-12)
+
+
 @given(robots, arrays(np.float64, (3,), elements=st.floats(-0.2, 0.2)))
 def test_a_twist_within_all_limits_and_in_reach_is_not_changed(robot, small):
     robot = replace(robot, max_acceleration_mps2=4.0, max_yaw_acceleration_radps2=4.0)

@@ -15,11 +15,13 @@ def along_x(*x):
 def test_ways_beside_the_trail_are_moved_onto_it():
     trail = Trail()
     way = np.array([[0.0, 0.2], [1.0, 0.2], [2.0, 0.3], [3.0, -0.1], [4.0, 0.2]])
-    assert np.array_equal(trail.onto(way), way) and not trail.carries(way[None]).any(), "there is none yet"
+    assert np.array_equal(trail.onto([way])[0], way) and not trail.carries(way[None]).any(), (
+        "there is none yet"
+    )
     trail.add(along_x(*np.arange(0.0, 4.0, 0.125)))
     # 0.2 and 0.1 m beside it: onto it; 0.3 m: a way of its own; both ends stay.
     moved = np.array([[0.0, 0.2], [1.0, 0.0], [2.0, 0.3], [3.0, 0.0], [4.0, 0.2]])
-    assert trail.onto(way) == pytest.approx(moved)
+    assert trail.onto([way])[0] == pytest.approx(moved)
     assert trail.carries(np.array([[[1.0, 0.05], [1.0, 0.1]]])).tolist() == [[True, False]]
 
 
@@ -41,6 +43,7 @@ def test_a_long_trail_keeps_its_newest_half_and_what_was_read_stays_as_it_was():
     assert len(before) == 6000
     trail.add(along_x(1200.0))
     assert len(trail.poses_P3) == 3001 and trail.poses_P3[0, 0] == pytest.approx(600.0)
+    assert trail.carries(np.array([[[10.0, 0.0], [600.0, 0.05]]])).tolist() == [[False, True]]
     assert trail.poses_P3[-1, 0] == 1200.0 and before[-1, 0] == pytest.approx(1199.8)
 
 
@@ -53,6 +56,6 @@ def test_the_trail_is_searched_anew_only_after_it_grew(monkeypatch):
     trail.add(along_x(0.0, 1.0))
     for _ in range(3):
         trail.carries(np.zeros((2, 3, 2)))
-        trail.onto(np.zeros((4, 2)))
+        trail.onto([np.zeros((4, 2))])
         trail.add(along_x(1.05))  # too near to count
     assert built == [2]

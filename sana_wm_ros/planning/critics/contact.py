@@ -5,6 +5,7 @@ Dimension letters: N candidates, F latent frames, K sectors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +61,7 @@ class ContactModel:
 
     def survival(self, futures: Futures) -> Tensor:
         """Probability that nothing was touched up to the end of each frame, shape (N, F)."""
-        key = ("survival", self)
-        if key not in futures.shared:
-            futures.shared[key] = torch.cumprod(1 - self.hazard(futures), dim=1)
-        return futures.shared[key]
+        return once(futures, ("survival", self), lambda: torch.cumprod(1 - self.hazard(futures), dim=1))
 
     def expected(self, futures: Futures, value_NF: Tensor) -> Tensor:
         """Expectation (N, F) of a value of the pose, for a robot that stays where it touches something.
@@ -78,6 +76,19 @@ class ContactModel:
         stopped = torch.cumsum((before - survival) * value_NF, dim=1)
         return stopped + survival * value_NF
 
+    def goal_distance(self, futures: Futures) -> Tensor:
+        """Expected metres (N, F) to the goal, to the end of the commands, for a robot that stays where it touches."""
+        key = ("expected goal distance", self)
+        return once(futures, key, lambda: self.expected(futures, goal_distance(futures)))
+
+
+def once(futures: Futures, key: object, work: Callable[[], Tensor]) -> Tensor:
+    """What several critics ask for is worked out by the first of them; nobody may write into it."""
+    found = futures.shared.get(key)
+    if found is None:
+        found = futures.shared[key] = work()
+    return found
+
 
 def like_rollout(futures: Futures, values: FloatArray) -> Tensor:
     """An array of the candidates as a tensor of the rollout's type, on its device."""
@@ -90,6 +101,10 @@ def discount(futures: Futures, trust_s: float) -> Tensor:
 
     Beyond the trust horizon, where one is known and at least 3 s, exp(-(t - horizon) / (horizon / 2)) on top.
     """
+    return once(futures, ("discount", trust_s), lambda: _discount(futures, trust_s))
+
+
+def _discount(futures: Futures, trust_s: float) -> Tensor:
     times_F = like_rollout(futures, futures.candidates.times_F)
     weight_F = torch.exp(-times_F / trust_s)
     if futures.trust_s is not None:
@@ -109,25 +124,36 @@ def ahead_clearance(futures: Futures) -> Tensor:
 
     The least of the sectors that reach into a cone of 30 degrees to both sides of that direction.
     """
-    twists = like_rollout(futures, futures.candidates.twists_NF3)
-    following = torch.cat([twists[:, 1:], twists[:, -1:]], dim=1)
+    twists, moving = twists_like_rollout(futures), moves(futures) > 0
+    following = torch.cat([twists[:, 1:, :2], twists[:, -1:, :2]], dim=1)
+    moving = torch.cat([moving[:, 1:], moving[:, -1:]], dim=1)
     bearing = torch.atan2(following[..., 1], following[..., 0])
-    moving = torch.linalg.norm(following[..., :2], dim=-1) > _MOVING_MPS
     clearance_NFK = futures.rollout.clearance_NFK
     sectors = clearance_NFK.shape[-1]
     width = 2 * torch.pi / sectors
-    centres = width * torch.arange(sectors, device=clearance_NFK.device, dtype=clearance_NFK.dtype)
-    away = torch.remainder(centres - bearing[..., None] + torch.pi, 2 * torch.pi) - torch.pi
     # A sector counts when its centre lies in the cone, and the nearest one always does.
-    inside = away.abs() <= max(_CONE_RAD, 0.5 * width) + 1e-6
-    free = clearance_NFK.masked_fill(~inside, torch.inf).amin(dim=-1)
+    half = max(_CONE_RAD, 0.5 * width) + 1e-6
+    first = torch.ceil((bearing - half) / width)
+    last = torch.floor((bearing + half) / width)
+    most = min(sectors, int(2 * half / width) + 1)
+    inside = torch.minimum(first[..., None] + torch.arange(most, device=first.device), last[..., None])
+    free = clearance_NFK.gather(-1, torch.remainder(inside.to(torch.int64), sectors)).amin(dim=-1)
     return free.masked_fill(~moving, torch.inf)
+
+
+def twists_like_rollout(futures: Futures) -> Tensor:
+    """The candidates' twists (N, F, 3) as a tensor of the rollout's type, on its device."""
+    return once(futures, "twists", lambda: like_rollout(futures, futures.candidates.twists_NF3))
 
 
 def moves(futures: Futures) -> Tensor:
     """1 in frames (N, F) in which the robot drives, 0 where it stands or turns on the spot."""
-    twists = like_rollout(futures, futures.candidates.twists_NF3)
-    return (torch.linalg.norm(twists[..., :2], dim=-1) > _MOVING_MPS).to(twists.dtype)
+    return once(futures, "moves", lambda: _moves(twists_like_rollout(futures)))
+
+
+def _moves(twists_NF3: Tensor) -> Tensor:
+    speed_NF = torch.hypot(twists_NF3[..., 0], twists_NF3[..., 1])
+    return (speed_NF > _MOVING_MPS).to(twists_NF3.dtype)
 
 
 def known_bumps(futures: Futures) -> FloatArray:
@@ -147,12 +173,10 @@ def bumped(futures: Futures) -> Tensor:
 def goal_distance(futures: Futures) -> Tensor:
     """Metres (N, F) to the goal from each pose that the commands ask for, to the end of the commands."""
     assert isinstance(futures.goal, Goal)
-    if "goal distance" in futures.shared:
-        return futures.shared["goal distance"]
-    poses = like_rollout(futures, (futures.proposed or futures.candidates).poses_NF3)
-    distance = torch.hypot(poses[..., 0] - futures.goal.x_m, poses[..., 1] - futures.goal.y_m)
-    futures.shared["goal distance"] = distance
-    return distance
+    goal = futures.goal
+    poses_NF3 = (futures.proposed or futures.candidates).poses_NF3
+    away_NF = np.hypot(poses_NF3[..., 0] - goal.x_m, poses_NF3[..., 1] - goal.y_m)
+    return once(futures, "goal distance", lambda: like_rollout(futures, away_NF))
 
 
 def zeros(futures: Futures) -> Tensor:

@@ -24,6 +24,5 @@ class ControlEffort:
     def score(self, futures: Futures) -> Tensor:
         """Share squared, shape (N,)."""
         robot, twists = futures.robot, futures.candidates.twists_NF3
-        linear = np.sum(twists[..., :2] ** 2, axis=-1) / robot.max_speed_mps**2
-        angular = twists[..., 2] ** 2 / robot.max_yaw_rate_radps**2
-        return like_rollout(futures, (linear + angular).mean(axis=1))
+        share = twists / np.array([robot.max_speed_mps, robot.max_speed_mps, robot.max_yaw_rate_radps])
+        return like_rollout(futures, np.einsum("nfi,nfi->n", share, share) / share.shape[1])

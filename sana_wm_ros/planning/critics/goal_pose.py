@@ -31,11 +31,10 @@ class GoalPose:
         """Metres, shape (N,)."""
         if not isinstance(futures.goal, Goal):
             return zeros(futures)
-        distance_NF = goal_distance(futures)
-        cost = self.contact.expected(futures, distance_NF)[:, -1]
+        cost = self.contact.goal_distance(futures)[:, -1]
         if futures.goal.yaw_rad is None:
             return cost
         proposed = futures.proposed or futures.candidates
         yaw = like_rollout(futures, proposed.poses_NF3[:, -1, 2]) - futures.goal.yaw_rad
         error = torch.atan2(torch.sin(yaw), torch.cos(yaw)).abs()
-        return cost + self.heading_m_per_rad * error * torch.exp(-distance_NF[:, -1])
+        return cost + self.heading_m_per_rad * error * torch.exp(-goal_distance(futures)[:, -1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sana_wm_ros.planning.critics.contact import ContactModel, goal_distance, zeros
+from sana_wm_ros.planning.critics.contact import ContactModel, zeros
 from sana_wm_ros.planning.types import Futures, Goal
 
 
@@ -30,4 +30,4 @@ class Progress:
             return zeros(futures)
         x, y = futures.start.pose_3[:2]
         way = max(float(((x - goal.x_m) ** 2 + (y - goal.y_m) ** 2) ** 0.5), goal.tolerance_m)
-        return self.contact.expected(futures, goal_distance(futures)).mean(dim=1) / way
+        return self.contact.goal_distance(futures).mean(dim=1) / way

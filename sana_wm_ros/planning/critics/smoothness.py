@@ -27,8 +27,9 @@ class Smoothness:
         """Share squared, shape (N,)."""
         robot, candidates = futures.robot, futures.candidates
         period_s = candidates.times_F[0]
-        before = np.broadcast_to(futures.start.twist_3, (len(candidates), 1, 3))
-        change = np.diff(np.concatenate([before, candidates.twists_NF3], axis=1), axis=1) / period_s
-        linear = np.sum(change[..., :2] ** 2, axis=-1) / robot.max_acceleration_mps2**2
-        angular = change[..., 2] ** 2 / robot.max_yaw_acceleration_radps2**2
-        return like_rollout(futures, (linear + angular).mean(axis=1))
+        change = np.empty_like(candidates.twists_NF3)
+        change[:, 0] = candidates.twists_NF3[:, 0] - futures.start.twist_3
+        np.subtract(candidates.twists_NF3[:, 1:], candidates.twists_NF3[:, :-1], out=change[:, 1:])
+        largest = period_s * np.array([robot.max_acceleration_mps2] * 2 + [robot.max_yaw_acceleration_radps2])
+        change /= largest
+        return like_rollout(futures, np.einsum("nfi,nfi->n", change, change) / change.shape[1])
