@@ -93,5 +93,7 @@ def test_a_drive_that_does_not_come_back_from_disk_ends_the_training(
 ) -> None:
     good = to_episode(recording)
     bad = replace(good, intrinsics_4=np.full(4, np.nan, np.float32))
-    with pytest.raises(BadEpisode, match=r"drive_000[23]\.npz: intrinsics_4 holds values that are not finite"):
+    with pytest.raises(
+        BadEpisode, match=r"drive_000[23]\.npz: intrinsics_4 holds values that are not finite"
+    ):
         fine_tune(untrained("nano"), [good, bad], tmp_path, FineTuning(minutes=0.01))
