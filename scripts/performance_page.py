@@ -113,6 +113,20 @@ def _quality(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for entry in record["results"]["goals"]:
         if entry["value"] is not None:
             yield entry["measure"], f"{entry['value']:.2f} {entry['unit']}".strip(), f"{entry['goal']:g}"
+    for what, value in looks(record).items():
+        yield what, value, ""
+
+
+def looks(record: dict[str, Any]) -> dict[str, str]:
+    """How different imagined pictures look from what came, beside the best trivial guess; empty if not measured."""
+    found = record["results"].get("perceptual")
+    if found is None:
+        return {}
+    guesses = [found[name] for name in ("last frame", "context mean", "nearest view")]
+    return {
+        f"{found['metric']} at {seconds:g} s (of the best trivial guess)": f"{own:.2f} ({min(others):.2f})"
+        for seconds, own, *others in zip(found["horizons_s"], found["model"], *guesses, strict=True)
+    }
 
 
 def _training_memory(record: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -302,6 +316,7 @@ ABLATIONS = {
     "memory_s": "{:g} s seen",
     "keyframes": "no keyframes",
     "window": "window of {} frames",
+    "self_forced_minutes": "after {:g} min of self-forcing",
 }
 
 
@@ -335,6 +350,9 @@ def ablations(whole: dict[str, Any], less: list[dict[str, Any]]) -> str:
             unit = f", {entry['unit']}" if entry["unit"] else ""
             cells = " | ".join(f"{column[measure]['value']:.2f}" for column in values)
             lines.append(f"| {measure}{unit} | {cells} |")
+    lines += [f"| {what} | {value}{' |' * len(less)} |" for what, value in looks(whole).items()]
+    trained = {record["settings"]["trained_by"] for record in less if "trained_by" in record["settings"]}
+    lines += [f"\nSelf-forcing, from the shipped weights: `{command}`." for command in sorted(trained)]
     return "\n".join(lines)
 
 

@@ -203,3 +203,29 @@ def test_a_measured_gpu_benchmark_is_no_longer_unmeasured(tmp_path: Path, page: 
     assert "| exact attention over the kernels, forward and backward | 60.0 x | >= 10 x |" in text
     assert "| triton, forward | 1.00 ms |  |" in text
     assert text.count("## kernels_cuda") == 1
+
+
+def test_how_pictures_look_and_what_self_forcing_gave_stand_beside_the_whole_model(
+    tmp_path: Path, page: ModuleType
+) -> None:
+    def keep(name: str, decibel: float, **settings: object) -> None:
+        looks = {
+            "metric": "ST-LPIPS", "horizons_s": [1.0], "model": [0.55], "last frame": [0.35], "context mean": [0.9],
+            "nearest view": [0.4],
+        }  # fmt: skip
+        goals = [{"measure": "over the best trivial at 1 s", "unit": "dB", "value": decibel, "goal": 3.0}]
+        record = {
+            "name": name, "command": "sana_wm benchmark model", "settings": settings,
+            "results": {"drives": 12, "goals": goals, "perceptual": looks},
+        }  # fmt: skip
+        (tmp_path / f"{name}.json").write_text(json.dumps(record))
+
+    keep("quality_nano", 4.0)
+    keep("quality_nano_steps_2", 3.0, steps=2)
+    forced = {"self_forced_minutes": 22.0, "trained_by": "sana_wm train"}
+    keep("quality_nano_steps_2_self_forced", 3.5, steps=2, **forced)
+    text = page.page(tmp_path)
+    assert "| what | whole | 2 steps | 2 steps, after 22 min of self-forcing |" in text
+    assert "| over the best trivial at 1 s, dB | 4.00 | 3.00 | 3.50 |" in text
+    assert "| ST-LPIPS at 1 s (of the best trivial guess) | 0.55 (0.35) | | |" in text
+    assert "Self-forcing, from the shipped weights: `sana_wm train`." in text
