@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from sana_wm_ros.evaluation.foretelling import MODEL, Foretelling
@@ -20,11 +22,10 @@ def trust_measures(ones: list[Foretelling], settings: TrustSettings | None = Non
     horizon = TrustHorizon(settings)
     kept: dict[str, list[bool]] = {"within": [], "beyond": []}
     horizons: list[float] = []
-    told_s = -np.inf
+    shown = _shown(ones)
     for one in ones:
-        for time_s in _moments(ones, told_s, one.start_s):
-            horizon.compared(_checks(ones, time_s))
-        told_s = one.start_s
+        while shown and shown[0][0] <= one.start_s + 1e-6:
+            horizon.compared(shown.popleft()[1])
         if not horizon.checked:
             continue
         horizons.append(horizon.seconds)
@@ -53,19 +54,13 @@ def trust_measures(ones: list[Foretelling], settings: TrustSettings | None = Non
     ]
 
 
-def _moments(ones: list[Foretelling], after_s: float, until_s: float) -> list[float]:
-    """When the camera showed what had been foretold, in order."""
-    seen = {round(one.start_s + lead_s, 6) for one in ones for lead_s in one.lead_F.tolist()}
-    return sorted(time_s for time_s in seen if after_s < time_s <= until_s + 1e-6)
-
-
-def _checks(ones: list[Foretelling], time_s: float) -> list[tuple[float, float, float]]:
-    return [
-        (lead_s, error, expected)
-        for one in ones
-        for lead_s, error, expected in _frames(one)
-        if abs(one.start_s + lead_s - time_s) < 1e-5
-    ]
+def _shown(ones: list[Foretelling]) -> deque[tuple[float, list[tuple[float, float, float]]]]:
+    """By moment, in order: what the camera showed of all that had been foretold for it."""
+    found: dict[float, list[tuple[float, float, float]]] = {}
+    for one in ones:
+        for frame in _frames(one):
+            found.setdefault(round(one.start_s + frame[0], 5), []).append(frame)
+    return deque(sorted(found.items()))
 
 
 def _frames(one: Foretelling) -> list[tuple[float, float, float]]:

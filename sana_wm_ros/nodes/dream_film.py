@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sana_wm_ros.evaluation.film_strip import FilmRow, enlarge, film_strip, seconds_label
 from sana_wm_ros.geometry.se2 import FloatArray
 from sana_wm_ros.simulation.dream import MOMENTS_PER_PICTURE, Dream, DreamStep
+from sana_wm_ros.simulation.film import write_mp4
 
 Picture = NDArray[np.uint8]
 
@@ -53,14 +54,8 @@ class DreamFilm:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".mp4":
             height, width = self.frames[0].shape[:2]
-            writer = cv2.VideoWriter(
-                str(path), cv2.VideoWriter_fourcc(*"mp4v"), self._rate_hz, (width, height)
-            )
-            if not writer.isOpened():
+            if not write_mp4(path, self.frames, self._rate_hz, (width, height)):
                 raise ValueError(f"{path}: this OpenCV writes no mp4; name a .gif or .webp")
-            for frame in self.frames:
-                writer.write(np.ascontiguousarray(frame[..., ::-1]))
-            writer.release()
             return path
         from PIL import Image
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from sana_wm_ros.evaluation.bag_facts import BagFacts, read_facts
 from sana_wm_ros.nodes.bag_player import BagPlayer
 from sana_wm_ros.nodes.replay_goals import GoalPlan, GoalSender
+from sana_wm_ros.nodes.robot_process import serve
 
+NAME = "sana_wm_replay"
 _TEXTS = {
     "bag": ("", "The recording: a rosbag2 folder or a ROS 1 file."),
     "rate": (1.0, "Times the recorded speed, above 0."),
@@ -36,7 +34,7 @@ class ReplayNode(Node):
     """Plays what its parameters name, once somebody listens to the pictures."""
 
     def __init__(self) -> None:
-        super().__init__("sana_wm_replay")
+        super().__init__(NAME)
         values: dict[str, Any] = {
             name: self.declare_parameter(
                 name, default, ParameterDescriptor(name=name, description=text)
@@ -57,7 +55,7 @@ class ReplayNode(Node):
         for what in self.player.left_out:
             self.get_logger().warning(f"not sent: {what}")
 
-    def play(self, ended: threading.Event) -> None:
+    def run(self, ended: threading.Event) -> None:
         """Wait for a listener, then play to the end, or until ``ended``."""
         end_s = time.monotonic() + _WAIT_FOR_PLANNER_S
         while not self.player.subscribers("image") and not ended.wait(0.1):
@@ -70,35 +68,12 @@ class ReplayNode(Node):
 
         self.get_logger().info(f"plays {self.facts.path}, {self.facts.duration_s:.1f} s")
         self.player.play(rate=self.rate, passes=self.passes, go_on=go_on)
+        self.get_logger().info(f"played {self.player.played_s:.1f} s")
 
 
 def main(args: list[str] | None = None) -> int:
     """Play and end: 0 after the last pass or a signal, 1 after a failure."""
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    try:
-        node = ReplayNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
-        spinner.start()
-        node.play(ended)
-        node.get_logger().info(f"played {node.player.played_s:.1f} s")
-    except (ValueError, OSError) as error:
-        rclpy.logging.get_logger("sana_wm_replay").fatal(str(error))
-        return 1
-    finally:
-        rclpy.try_shutdown()
-    return 0
-
-
-def _spin(executor: SingleThreadedExecutor) -> None:
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        return
+    return serve(ReplayNode, NAME, args)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The life of a node that is a robot: checked parameters, a thread for callbacks, an end in good order."""
+"""The life of a node that steps itself: checked parameters, a thread for callbacks, an end in good order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sana_wm_ros.nodes.settings import Parameter
 
 
 class RobotNode(Protocol):
-    """A node that steps its robot in ``run``, in the thread that calls it, until it is told to end."""
+    """A node that does its work in ``run``, in the thread that calls it, until that is done or it is told to end."""
 
     def run(self, ended: threading.Event) -> None: ...
 
@@ -35,7 +35,7 @@ def declared(node: Node, parameters: Iterable[Parameter]) -> dict[str, Any]:
 
 
 def serve(make: Callable[[], Any], name: str, args: list[str] | None) -> int:
-    """Run a robot's node until SIGINT or SIGTERM; 0, or 1 when it cannot begin (the log says why)."""
+    """Run a node until it is done, or SIGINT or SIGTERM comes; 0, or 1 when it fails (the log says why)."""
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

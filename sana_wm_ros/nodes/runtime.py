@@ -36,6 +36,7 @@ from sana_wm_ros.nodes.sensing import Sensing
 from sana_wm_ros.nodes.supervisor import Facts, Stop
 from sana_wm_ros.nodes.visualization import Cinema, imagined_to_the_end
 from sana_wm_ros.planning.follower import Follower, FollowerSettings
+from sana_wm_ros.planning.types import PlanResult
 from sana_wm_ros.world_model.how_it_runs import how_it_runs
 from sana_wm_ros.world_model.observation_buffer import ObservationBuffer
 from sana_wm_ros.world_model.protocol import WorldModel
@@ -256,9 +257,7 @@ class Runtime:
         if outcome.result is not None:
             # Here, in the planning thread: a model is not asked two things at once.
             explained = self._settings.explain.candidate
-            result = outcome.result
-            if self._outputs.watched:
-                result = imagined_to_the_end(result, explained)
+            result = self._explained(outcome.result, explained)
             self._outputs.show(
                 result,
                 odometry_frame=self._sensing.odometry_frame,
@@ -270,6 +269,16 @@ class Runtime:
                 scan_s=self._settings.visual.scan_s,
             )
             self._cinema.offer(result)
+
+    def _explained(self, result: PlanResult, row: int) -> PlanResult:
+        """The same with the candidate that somebody asks about imagined to its end, while anybody looks."""
+        if not self._outputs.watched:
+            return result
+        try:
+            return imagined_to_the_end(result, row)
+        except Exception as error:  # it is for people: whatever goes wrong, the robot plans on
+            self._node.get_logger().error(f"candidate {row} cannot be imagined to its end: {error!r}")
+            return result
 
     def _watch_trust(self, trust_s: float | None) -> None:
         """One line when imagination stops being believable, and one when it is again."""

@@ -94,7 +94,8 @@ class Planner:
             return watch.result(deadline_s, plan=None, reason=refusal)
         bumped = previous is not None and self.memory.tried(start, previous)
         # Earlier plans took so long for what comes after imagining, or imagined too long by so much.
-        imagined_by_s = watch.begin + deadline_s - min(self._reserve_s, _MOST_RESERVED * deadline_s)
+        most_s = _MOST_RESERVED * deadline_s
+        imagined_by_s = watch.begin + deadline_s - min(self._reserve_s, most_s)
         cycle = Cycle(self._means(), context, start, goal, imagined_by_s, generator, commit_s)
         previous = not_over(previous, start)
         ways, openings = self._leads(start, goal, previous, commit_s, generator)
@@ -142,7 +143,7 @@ class Planner:
                 origin=candidates.origins[best],
             )
         afterwards_s = self._clock() - min(imagined_s, imagined_by_s)
-        self._reserve_s = max(afterwards_s, _RESERVE_KEPT * self._reserve_s)
+        self._reserve_s = min(max(afterwards_s, _RESERVE_KEPT * self._reserve_s), most_s)
         return watch.result(
             deadline_s,
             plan=plan,

@@ -152,9 +152,8 @@ class Dream:
         )
         probability = float(rollout.collision_NF[0, 0])
         contact = probability > self._limit and self._drives_on(command[0])
-        if (
-            contact
-        ):  # a wall stops the way, not the turn; the view is that of a robot that was stopped already
+        if contact:
+            # A wall stops the way, not the turn; the view is that of a robot that was stopped already.
             poses_M3[:, :2], twists_M2[:, 0] = before_3[:2], 0.0
             self._wheels.place(poses_M3[-1])
             self.contacts += 1

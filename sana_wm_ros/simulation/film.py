@@ -6,7 +6,7 @@ Everything is read back from what was recorded, so the film shows what happened 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,13 +75,19 @@ def write_film(
     return _write(path, frames(), fps)
 
 
-def _write(path: Path, frames: Any, fps: float) -> Path:
-    size = (_WIDTH, _TITLE + _VIEW_HEIGHT + _STRIP_HEIGHT)
+def write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: float, size: tuple[int, int]) -> bool:
+    """RGB frames of a size (width, height) as a film; false, with no frame taken, where this OpenCV writes none."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), fps, size)
-    if writer.isOpened():
-        for frame in frames:
-            writer.write(np.ascontiguousarray(frame[..., ::-1]))
-        writer.release()
+    if not writer.isOpened():
+        return False
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+    return True
+
+
+def _write(path: Path, frames: Any, fps: float) -> Path:
+    if write_mp4(path, frames, fps, (_WIDTH, _TITLE + _VIEW_HEIGHT + _STRIP_HEIGHT)):
         return path
     from PIL import Image
 

@@ -20,7 +20,6 @@ from sana_wm_ros.world_model.camera import CameraTrack, latent_intrinsics, relat
 from sana_wm_ros.world_model.config import TransformerConfig
 from sana_wm_ros.world_model.heads import HeadOutputs, Heads
 from sana_wm_ros.world_model.sampler import euler, noise_levels
-from sana_wm_ros.world_model.state import ModelState
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 MIN_RANGE_M = 0.1
@@ -134,7 +133,7 @@ class Foretelling(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Gradients go through each chunk's last step and through memory, not through what was imagined before."""
         config = self.transformer.config
-        levels = noise_levels(steps, config.flow_shift)
+        levels, learns = noise_levels(steps, config.flow_shift), torch.is_grad_enabled()
         clean = noised.new_zeros(1, 1)
         seen, stop = 0, context
         while sum(chunks[:seen]) < context:
@@ -146,23 +145,12 @@ class Foretelling(nn.Module):
         for length in chunks[seen:]:
             start, stop = stop, stop + length
             here = track.slice(start, stop)
-
-            def network(
-                x: Tensor,
-                sigma: float,
-                here: CameraTrack = here,
-                state: ModelState = state,
-                length: int = length,
-            ) -> tuple[Tensor, Tensor]:
-                out, features, _ = self.transformer(x, clean + sigma, here, state, (length,))
-                return out, features
-
-            with torch.no_grad():
-                x = noised[:, start:stop]
-                for sigma, lower in pairwise(levels[:-1]):
-                    x = euler(x, network(x, sigma)[0], sigma, lower, config.prediction)
-            out, features = network(x, levels[-2])
-            outs.append(euler(x, out, levels[-2], 0.0, config.prediction))
+            x = noised[:, start:stop]
+            for sigma, lower in pairwise(levels):
+                with torch.set_grad_enabled(learns and lower == 0.0):
+                    out, features, _ = self.transformer(x, clean + sigma, here, state, (length,))
+                    x = euler(x, out, sigma, lower, config.prediction)
+            outs.append(x)
             read.append(features)
             if stop < noised.shape[1]:
                 _, _, state = self.transformer(outs[-1].detach(), clean, here, state, (length,))

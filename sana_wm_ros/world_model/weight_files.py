@@ -55,16 +55,15 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], most_bytes: int =
     names = [WEIGHTS_FILE]
     if len(groups) > 1:
         names = [f"model-{i + 1:05d}-of-{len(groups):05d}.safetensors" for i in range(len(groups))]
-    save = _name_of(tensors)
-    notes = {SAVE: save} if len(groups) > 1 else None
+    notes = {SAVE: _name_of(tensors)} if len(groups) > 1 else None
     for name, group in zip(names, groups, strict=True):
         save_file({key: tensors[key] for key in group}, _beside(folder, name), metadata=notes)
     for name in names:
         _beside(folder, name).replace(folder / name)
-    if len(groups) > 1:
+    if notes is not None:
         total = sum(value.nbytes for value in tensors.values())
         where = {key: name for name, group in zip(names, groups, strict=True) for key in group}
-        index = {"metadata": {"total_size": total, SAVE: save}, "weight_map": where}
+        index = {"metadata": {"total_size": total, **notes}, "weight_map": where}
         _beside(folder, INDEX_FILE).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         _beside(folder, INDEX_FILE).replace(folder / INDEX_FILE)
         names.append(INDEX_FILE)

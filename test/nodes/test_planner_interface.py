@@ -257,3 +257,21 @@ def test_a_candidate_is_explained_when_somebody_asks_for_it(start_node: Any, rig
         return of_3 == [values.get("share of the explained")] and 3 in thick and len(thick) <= 2
 
     rig.wait_until(explained, "candidate 3 on ~/critics and in ~/rollouts")
+
+
+def test_an_explanation_that_fails_is_told_and_planning_goes_on(
+    start_node: Any, rig: RobotRig, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sana_wm_ros.planning.cycle import Cycle
+
+    def broken(self: Cycle, row: int) -> Any:
+        raise MemoryError("no room for a minute")
+
+    monkeypatch.setattr(Cycle, "whole", broken)
+    plans: list[MarkerArray] = []
+    rig.node.create_subscription(MarkerArray, f"{NAME}/rollouts", plans.append, 5)
+    start_node(planner__candidates=8, planner__horizon_s=32.0, explain__candidate=3)
+    rig.send_goal_when_heard(50.0, 0.0)
+    rig.wait_until(lambda: log.has("candidate 3 cannot be imagined to its end"), "a word about it")
+    before = len(plans)
+    rig.wait_until(lambda: len(plans) > before + 2, "plans after it")

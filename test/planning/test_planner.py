@@ -140,6 +140,24 @@ def test_what_takes_time_after_imagining_is_left_for_the_next_plans(kit, monkeyp
     assert found[-1].horizon_s >= 0.7 * found[0].horizon_s, "the rest of the time is still used"
 
 
+def test_one_plan_that_came_far_too_late_is_forgotten(kit, monkeypatch):
+    """As when a machine wakes up: a reserve of ten seconds would take a thousand plans to fade."""
+    clock = kit.FakeClock()
+    world = kit.DiscWorld(clock=clock, seconds_per_frame=0.002)
+    plans, horizons = planner(world, clock), []
+    validate = plans._first_valid
+
+    def slow_at_first(*given):
+        clock.now += 10.0 if not horizons else 0.0
+        return validate(*given)
+
+    monkeypatch.setattr(plans, "_first_valid", slow_at_first)
+    for _ in range(160):
+        found = plans.plan(world, kit.state(), GOAL, 0.4, np.random.default_rng(0))
+        horizons.append(found.horizon_s)
+    assert horizons[1] < horizons[-1], "half of the reserve is given back after 140 plans"
+
+
 def test_a_deadline_that_cannot_be_kept_is_said_so(kit):
     clock = kit.FakeClock()
     world = kit.DiscWorld(clock=clock, seconds_per_frame=0.1)
