@@ -106,6 +106,11 @@ class PlannerNode(LifecycleNode):
         if runtime is not None:
             runtime.close()
 
+    def destroy_node(self) -> None:
+        """Leave the graph whole: the state machine publishes by itself, and rclpy leaves it to the collector."""
+        self._state_machine.destroy_when_not_in_use()
+        super().destroy_node()
+
     def stop_robot(self) -> None:
         """Command zero, and nothing after it; what else the node holds stays until ``close``."""
         if self._runtime is not None:

@@ -19,6 +19,8 @@ from ros_fixtures import Log
 from sensor_msgs.msg import Image, LaserScan
 from visualization_msgs.msg import Marker, MarkerArray
 
+from sana_wm_ros.nodes.planner_node import PlannerNode
+
 NAME = "/sana_wm_planner"
 
 
@@ -215,6 +217,18 @@ def test_configure_and_cleanup_can_be_repeated(start_node: Any, rig: RobotRig) -
         assert node.autostart()
     rig.send_goal_when_heard(50.0, 0.0)
     rig.wait_until_driving()
+
+
+def test_a_destroyed_node_leaves_nothing_in_the_graph(ros: Any, rig: RobotRig) -> None:
+    node = PlannerNode(context=ros)
+    topic = f"/{node.get_name()}/transition_event"
+
+    def stands() -> bool:
+        return topic in {name for name, _ in rig.node.get_topic_names_and_types()}
+
+    rig.wait_until(stands, "the node stands in the graph")
+    node.destroy_node()  # though it is still referred to here
+    rig.wait_until(lambda: not stands(), "the node has left the graph", 5.0)
 
 
 def test_a_critic_that_needs_what_the_model_lacks_is_refused_at_configure(
