@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Pose, PoseStamped, Twist, TwistStamped
-from nav_msgs.msg import Odometry, Path
+from nav_msgs.msg import OccupancyGrid, Odometry, Path
 from sensor_msgs.msg import LaserScan
 
 from sana_wm_ros.geometry import se3
 from sana_wm_ros.geometry.se2 import FloatArray
+from sana_wm_ros.planning.free_space import FreeSpace
 from sana_wm_ros.planning.types import Goal, Plan
 
 
@@ -124,6 +126,19 @@ def to_scan(clearance_K: FloatArray, *, stamp: Time, frame_id: str, max_range_m:
     )
     scan.header.stamp, scan.header.frame_id = stamp, frame_id
     return scan
+
+
+def to_occupancy_grid(space: FreeSpace, *, stamp: Time, frame_id: str) -> OccupancyGrid:
+    """What is known of the floor: 0 free to 100 blocked, -1 unknown; cells run along x first, as the message asks."""
+    chance_CC, cell_m = space.chance(), space.settings.cell_m
+    percent_CC = np.where(np.isnan(chance_CC), -1, np.rint(100 * np.nan_to_num(chance_CC))).astype(np.int8)
+    grid = OccupancyGrid(data=array("b", percent_CC.T.tobytes()))
+    grid.header.stamp, grid.header.frame_id = stamp, frame_id
+    grid.info.map_load_time = stamp
+    grid.info.resolution, grid.info.width, grid.info.height = cell_m, *percent_CC.shape
+    grid.info.origin.position.x, grid.info.origin.position.y = (float(at) for at in cell_m * space.corner)
+    grid.info.origin.orientation.w = 1.0
+    return grid
 
 
 def scan_points(message: LaserScan) -> FloatArray:

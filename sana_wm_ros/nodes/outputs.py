@@ -8,7 +8,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
-from nav_msgs.msg import Path
+from nav_msgs.msg import OccupancyGrid, Path
 from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -19,6 +19,7 @@ from visualization_msgs.msg import MarkerArray
 
 from sana_wm_ros.geometry.se2 import FloatArray
 from sana_wm_ros.nodes import conversions, diagnostics, pictures, plain_qos, visualization
+from sana_wm_ros.planning.free_space import FreeSpace
 from sana_wm_ros.planning.types import PlanResult
 
 
@@ -33,6 +34,7 @@ class Outputs:
         self.image = self._publisher(Image, "~/imagined/image")
         self.film_strip = self._publisher(Image, "~/imagined/film_strip")
         self.scan = self._publisher(LaserScan, "~/imagined/scan")
+        self.free_space = self._publisher(OccupancyGrid, "~/free_space")
         self.critics = self._publisher(DiagnosticArray, "~/critics")
         self.trust_horizon = self._publisher(Float32, "~/trust_horizon")
         self.diagnostics = self._publisher(DiagnosticArray, "/diagnostics", depth=10)
@@ -46,6 +48,7 @@ class Outputs:
             self.image,
             self.film_strip,
             self.scan,
+            self.free_space,
             self.critics,
             self.trust_horizon,
             self.diagnostics,
@@ -103,6 +106,12 @@ class Outputs:
             name = self._node.get_name()
             statuses = diagnostics.critics_statuses(name, result, weights, shown, explained)
             self.critics.publish(diagnostics.array(stamp, statuses))
+
+    def show_free_space(self, space: FreeSpace, odometry_frame: str) -> None:
+        """What is known of the floor, to those who look."""
+        if _heard(self.free_space) and not space.empty:
+            grid = conversions.to_occupancy_grid(space, stamp=self._now(), frame_id=odometry_frame)
+            self.free_space.publish(grid)
 
     def pictures_wanted(self) -> tuple[bool, bool]:
         """Whether anybody looks at the imagined video, and at the film strip."""

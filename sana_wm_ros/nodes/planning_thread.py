@@ -19,6 +19,7 @@ import torch
 from sana_wm_ros.nodes.settings import Settings
 from sana_wm_ros.nodes.supervisor import Stop
 from sana_wm_ros.planning.context_keeper import ContextKeeper, ContextLimits
+from sana_wm_ros.planning.free_space import FreeSpace
 from sana_wm_ros.planning.place import embedded
 from sana_wm_ros.planning.planner import Planner
 from sana_wm_ros.planning.recovery import Recovery
@@ -204,13 +205,21 @@ class PlanningThread:
     def _on_frames(self, frames: NewFrames, context: Context) -> None:
         """The planner remembers where the robot was; frames of a rebuilt context are no news."""
         new_T = frames.stamps_T > self._seen_until_s
-        self._planner.saw(frames.poses_T44[new_T], frames.end_stamp_s, context.last_latent_CHW)
+        intrinsics = self._buffer.intrinsics
+        assert intrinsics is not None, "frames were taken in, so there is a camera"
+        half_view_rad = intrinsics.half_view_rad(self._model.spec.image_width)
+        self._planner.saw(frames.poses_T44[new_T], frames.end_stamp_s, context, half_view_rad)
         self._seen_until_s = frames.end_stamp_s
 
     @property
     def trust_s(self) -> float:
         """The trust horizon."""
         return self._planner.trust.seconds
+
+    @property
+    def free_space(self) -> FreeSpace:
+        """What is known of the floor around the robot; to be read in the planning thread."""
+        return self._planner.memory.free_space
 
     def _recovered(self, result: PlanResult, situation: Situation) -> tuple[PlanResult, Stop | None]:
         """What to drive: the plan, a recovery behaviour while the robot is stuck, or nothing and why."""

@@ -268,6 +268,7 @@ class Runtime:
                 explained=explained,
                 scan_s=self._settings.visual.scan_s,
             )
+            self._outputs.show_free_space(self._planning.free_space, self._sensing.odometry_frame)
             self._cinema.offer(result)
 
     def _explained(self, result: PlanResult, row: int) -> PlanResult:

@@ -22,10 +22,12 @@ from sana_wm_ros.planning.pace import Pace, duration_s
 from sana_wm_ros.planning.planner_settings import PlannerSettings
 from sana_wm_ros.planning.refinement import refine
 from sana_wm_ros.planning.rounds import Search
+from sana_wm_ros.planning.routes import WayLeft
 from sana_wm_ros.planning.trust import Foretold, TrustHorizon
 from sana_wm_ros.planning.types import Candidates, FloatArray, Futures, Goal, PlaceGoal, Robot, RobotState
 from sana_wm_ros.world_model.protocol import Context, Rollout
 
+_GOES = (0.3, 10.0)  # metres within seconds
 _FULL_SPEED_S = 3.0  # of trust; with less, candidates are asked to drive slower
 
 
@@ -62,6 +64,7 @@ class Cycle:
         self._deadline_s, self._generator, self._commit_s = deadline_s, generator, commit_s
         trusted = means.settings.discount_beyond_trust
         self.trust_s = means.trust.seconds if trusted else None
+        self._way_left: WayLeft | None = None
         self._visited_ME = means.memory.visited_ME
         self._seed = int(generator.integers(2**62))
         self.generation, self.draws = 0, 1
@@ -71,8 +74,10 @@ class Cycle:
         self.proposals = replace(wanted, speed_share=slower * wanted.speed_share)
 
     def propose(self, candidates: Candidates) -> None:
-        """Begin with these."""
-        self.candidates = candidates
+        """Begin with these, and with what is known to lie before the goal now."""
+        self.candidates, goal = candidates, self._goal
+        if isinstance(goal, Goal) and goal.path_M2 is None and self.proposals.ways > 0:
+            self._way_left = self._means.memory.way_left(goal)
 
     def futures(self, some: Candidates, rollout: Rollout) -> Futures:
         """Candidates with what was imagined for them; once it was scored, what critics worked out for it as well."""
@@ -87,8 +92,10 @@ class Cycle:
             robot=self._means.robot,
             proposed=some,
             visited_ME=self._visited_ME,
-            trodden_NF=self._means.memory.trodden(driven.poses_NF3),
+            free_NF=self._means.memory.free(driven.poses_NF3),
+            barred_NF=self._means.memory.barred(some.poses_NF3),
             bumps_B2=self._means.memory.bumps_B2,
+            way_left=None if self._way_left is None else self._way_left.at,
             trust_s=self.trust_s,
         )
 
@@ -230,7 +237,11 @@ class Cycle:
         futures = self._scored_futures[id(rollout)] = self.futures(some, rollout)
         costs_N, shares = self._means.critics.score(futures)
         last_N = np.array([origin == "last plan" for origin in some.origins])
-        return costs_N - self._means.settings.steadiness * last_N, shares
+        soon = some.times_F <= _GOES[1]
+        offset_NF2 = some.poses_NF3[:, soon, :2] - self._start.pose_3[:2]
+        # A plan to stand is not worth keeping.
+        goes_N = np.hypot(offset_NF2[..., 0], offset_NF2[..., 1]).max(axis=1, initial=0.0) > _GOES[0]
+        return costs_N - self._means.settings.steadiness * (last_N & goes_N), shares
 
     def _cameras(self, candidates: Candidates) -> torch.Tensor:
         poses = camera_poses(candidates.poses_NF3, self._means.T_base_camera_44)

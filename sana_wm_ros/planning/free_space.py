@@ -1,7 +1,7 @@
-"""What imagined clearance, and where the robot has been, say is free.
+"""What the camera saw, where the robot has been, and what was imagined say is free.
 
-A grid in ``odom`` that collects evidence for free and for blocked cells over many plans. ``routes.py`` looks for
-ways in it, and those are imagined and judged like any other candidate: an error here costs a candidate.
+A grid in ``odom`` that collects evidence for free and for blocked cells, from every picture and over many plans.
+``routes.py`` looks for ways in it, and those are imagined and judged like any other candidate.
 Dimension letters: P poses, K bearing sectors, C cells, W cells with a rim, M cells of a window.
 """
 
@@ -14,35 +14,44 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from sana_wm_ros.planning.sensor_model import SURE, Evidence, log_odds, most_sure
 from sana_wm_ros.planning.types import FloatArray
 
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-Evidence = NDArray[np.float32]
 
 _SUB = 4  # a scan's place is rounded to a quarter of a cell
 _TOGETHER = 5  # scans; with more, arrays are so large that each comes fresh from the system, page by page
 _BEYOND_DOUBT = 5.0
+_LATE_S = 2.0  # pictures may be so much older than the plan before them
 _TOUCHED_KEPT = np.float32(0.93)  # from plan to plan
+_LITTLE = 0.1  # log odds
+_FREE, _BLOCKED, _UNKNOWN, _SEEN_FREE = -0.5, 0.4, -0.5, -1.0  # log odds
+_PER_EVIDENCE, _SURE_IMAGINED = 1.7, (-3.0, 2.0)  # log odds of what was imagined, where nothing was seen
 
 
 @dataclass(frozen=True, kw_only=True)
 class FreeSpaceSettings:
     """cell_m, half_width_m: of the grid around the robot; reach_m: clearance is believed so far out;
-    forget_s: evidence fades to 1/e in so long; scans: at most so many imagined scans are taken in per plan.
+    forget_s, forget_seen_s: what was imagined, and what was seen, fades to 1/e in so long; scans: at most so many
+    imagined scans are taken in per plan.
 
-    Prices are per metre of way, relative to 1 where the robot has been: imagined to be free, unknown, blocked,
-    and near_price on top beside blocked cells, down to nothing at comfort_m from them.
+    Prices are per metre of way, relative to 1 where the robot has been: free_price where it is certainly free,
+    doubt_price times the chance to be blocked on top of that, and near_price beside blocked cells, down to
+    nothing at comfort_m from them. Ways through what is well known are worth many metres: of the ways to places
+    that a tour had passed, through buildings as nano sees them, 3 of 100 went through something with these prices,
+    11 where only the trail was known, and 46 where the unknown cost half as much again as the trail.
     """
 
     cell_m: float = 0.15
     half_width_m: float = 9.0
     reach_m: float = 4.0
     forget_s: float = 60.0
+    forget_seen_s: float = 300.0
     scans: int = 60
-    imagined_price: float = 1.5
-    unknown_price: float = 3.0
-    blocked_price: float = 40.0
+    free_price: float = 1.2
+    doubt_price: float = 60.0
+    blocked_price: float = 80.0
     near_price: float = 3.0
     comfort_m: float = 0.6
 
@@ -65,16 +74,19 @@ class FreeSpace:
         self.changes = 0
         self._free_CC: Evidence = np.zeros((self.size, self.size), dtype=np.float32)
         self._blocked_CC: Evidence = np.zeros_like(self._free_CC)
+        self._seen_CC: Evidence = np.zeros_like(self._free_CC)  # log odds to be blocked
         self._touched_CC: Evidence = np.zeros_like(self._free_CC)
         self._trodden_CC: Mask = np.zeros(self._free_CC.shape, dtype=np.bool_)
         self._time_s = -np.inf
+        reach = max(1, round(radius_m / self.settings.cell_m))
+        self._disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
         self._stamps = _Stamps(self.settings.cell_m, self.settings.reach_m)
-        self._masks: tuple[int, Mask, Mask, Evidence] | None = None
+        self._known_at, self._known_now = -1, _Known.nothing(self.size)
 
     def clear(self) -> None:
         """Forget everything."""
         self.changes += 1
-        self._free_CC[:], self._blocked_CC[:] = 0.0, 0.0
+        self._free_CC[:], self._blocked_CC[:], self._seen_CC[:] = 0.0, 0.0, 0.0
         self._touched_CC[:], self._trodden_CC[:] = 0.0, False
         self.empty, self._time_s = True, -np.inf
 
@@ -82,18 +94,21 @@ class FreeSpace:
         """The robot is here now: move the grid along when it nears the rim, let old evidence fade."""
         here = np.floor(np.asarray(xy_2) / self.settings.cell_m).astype(np.int64)
         corner = here - self.size // 2
-        if self.empty or time_s < self._time_s:
+        if self.empty or time_s < self._time_s - _LATE_S:
             self.clear()
             self.corner, self._time_s, self.empty = corner, time_s, False
             return
         self.changes += 1
+        time_s = max(time_s, self._time_s)
         fading = np.float32(np.exp(-(time_s - self._time_s) / self.settings.forget_s))
         self._free_CC *= fading
         self._blocked_CC *= fading
+        self._seen_CC *= np.float32(np.exp(-(time_s - self._time_s) / self.settings.forget_seen_s))
         self._time_s = time_s
         if np.abs(corner - self.corner).max() * self.settings.cell_m > 0.25 * self.settings.half_width_m:
             self._free_CC = _moved(self._free_CC, corner - self.corner)
             self._blocked_CC = _moved(self._blocked_CC, corner - self.corner)
+            self._seen_CC = _moved(self._seen_CC, corner - self.corner)
             self._touched_CC = _moved(self._touched_CC, corner - self.corner)
             self.corner = corner
 
@@ -133,6 +148,29 @@ class FreeSpace:
             grid += found_WW[inner, inner]
             np.minimum(grid, _BEYOND_DOUBT, out=grid)
 
+    def add_view(
+        self, pose_3: FloatArray, clearance_K: FloatArray, camera_yaw_rad: float, half_view_rad: float
+    ) -> None:
+        """Take in the clearance that the model reads from what the camera sees, from this pose of the base.
+
+        Only what lies in the view counts: ``half_view_rad`` to both sides of ``camera_yaw_rad`` from the base's axis.
+        """
+        cell, reach = self.settings.cell_m, self._stamps.reach
+        at = pose_3[None, :2] / cell - self.corner
+        if self.empty or not ((at >= 0) & (at < self.size)).all():
+            return
+        self.changes += 1
+        range_PMM, limit_PMM = self._stamps.seen_from(at, pose_3[None, 2], clearance_K[None])
+        in_view_MM = self._stamps.in_view(at[0], pose_3[2] + camera_yaw_rad, half_view_rad)
+        found_MM = np.where(in_view_MM, log_odds(range_PMM[0], limit_PMM[0]), np.float32(0.0))
+        (x, y), window = at[0].astype(np.int64).tolist(), 2 * reach + 1
+        wide_WW = np.pad(self._seen_CC, reach)
+        before_MM = wide_WW[x : x + window, y : y + window]
+        raised_MM = np.maximum(before_MM, np.minimum(before_MM + found_MM, most_sure(limit_PMM[0])))
+        lowered_MM = np.maximum(before_MM + found_MM, SURE[0])
+        wide_WW[x : x + window, y : y + window] = np.where(found_MM > 0, raised_MM, lowered_MM)
+        self._seen_CC = wide_WW[reach : reach + self.size, reach : reach + self.size].copy()
+
     def add_trail(self, points_P2: FloatArray) -> None:
         """Where the robot has been: its disc was free there, beyond doubt."""
         if self.empty or len(points_P2) == 0:
@@ -143,12 +181,11 @@ class FreeSpace:
         centres = np.rint(points_P2 / cell - self.corner - 0.5).astype(np.int64)
         near = ((centres >= 0) & (centres < self.size)).all(axis=1)
         mask[centres[near, 0], centres[near, 1]] = 1
-        reach = max(1, round(self.radius_m / cell))
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        trodden = cv2.dilate(mask, disc).astype(bool)
+        trodden = cv2.dilate(mask, self._disc).astype(bool)
         self._trodden_CC = trodden
         self._free_CC[trodden] = _BEYOND_DOUBT
         self._blocked_CC[trodden] = 0.0
+        self._seen_CC[trodden] = SURE[0]
 
     def add_bumps(self, points_B2: FloatArray) -> None:
         """Where something stopped the robot: blocked, whatever was imagined."""
@@ -158,6 +195,7 @@ class FreeSpace:
         cells, _ = self._cells(points_B2)
         self._free_CC[cells[:, 0], cells[:, 1]] = 0.0
         self._blocked_CC[cells[:, 0], cells[:, 1]] = _BEYOND_DOUBT
+        self._seen_CC[cells[:, 0], cells[:, 1]] = SURE[1]
 
     def add_contacts(self, points_P2: FloatArray, weight_P: FloatArray) -> None:
         """Where something was imagined to be touched (probability): that outweighs clearance seen from afar.
@@ -174,25 +212,55 @@ class FreeSpace:
         np.maximum(self._touched_CC, cv2.dilate(touched, np.ones((3, 3), np.uint8)), out=self._touched_CC)
 
     def masks(self) -> tuple[Mask, Mask]:
-        """Cells that are known to be free, and cells that seem blocked. Seen free once outweighs an arc."""
-        return self._known()[1:3]
+        """Cells that are known to be free, and cells that seem blocked."""
+        return self._known.free_CC, self._known.blocked_CC
 
     def room(self) -> Evidence:
         """Metres (C, C) from each cell to the nearest that seems blocked."""
-        return self._known()[3]
+        return self._known.room_CC
+
+    def chance(self) -> Evidence:
+        """The chance (C, C) that a cell is blocked, x first; NaN where there is no evidence."""
+        known = self._known
+        chance_CC: Evidence = (1.0 / (1.0 + np.exp(-known.odds_CC))).astype(np.float32)
+        chance_CC[known.blocked_CC] = np.maximum(chance_CC[known.blocked_CC], 0.8)
+        chance_CC[~known.free_CC & ~known.blocked_CC & (np.abs(known.odds_CC) < _LITTLE)] = np.nan
+        return chance_CC
 
     def price(self, generator: Generator | None = None) -> Evidence:
         """Per metre and cell (C, C); with a generator slightly shuffled, so that ways as good take turns."""
         options = self.settings
-        free_price = np.where(self._trodden_CC, np.float32(1.0), np.float32(options.imagined_price))
-        price = np.where(self.masks()[0], free_price, np.float32(options.unknown_price))
+        doubt = np.float32(options.doubt_price) * self._known.touch_CC
+        price: Evidence = np.float32(options.free_price) + doubt
         room = self.room() - self.radius_m
-        price += options.near_price * np.maximum(0.0, 1.0 - room / np.float32(options.comfort_m))
-        price[room < 0] = options.blocked_price
+        price += np.float32(options.near_price) * np.maximum(0.0, 1.0 - room / np.float32(options.comfort_m))
+        price[room < 0] = np.maximum(price[room < 0], options.blocked_price)
+        price[self._trodden_CC] = 1.0
         if generator is not None:
             coarse = generator.uniform(0.85, 1.15, size=(8, 8)).astype(np.float32)
-            price *= cv2.resize(coarse, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+            fine = cv2.resize(coarse, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+            price = price * fine.astype(np.float32)
         return price
+
+    def barred(self, points_NF2: FloatArray) -> FloatArray:
+        """How surely (N, F; 0 to 1) something stands where the robot's disc would be, by what the camera saw alone.
+
+        0 where it saw as much for as against it, where it saw nothing, and beyond the grid. Squared, as little
+        evidence is often wrong: half of a wall's lies before it.
+        """
+        return np.square(np.tanh(0.5 * np.maximum(0.0, self._disc_odds(points_NF2))))
+
+    def seen_free(self, points_NF2: FloatArray) -> Mask:
+        """Where (N, F) the camera saw nothing but free floor under all of the robot's disc."""
+        return self._disc_odds(points_NF2) < _SEEN_FREE
+
+    def _disc_odds(self, points_NF2: FloatArray) -> FloatArray:
+        """The highest log odds to be blocked under the robot's disc, by what the camera saw; 0: it knows nothing."""
+        odds_CC = cv2.dilate(self._seen_CC, self._disc)
+        cells = np.floor(points_NF2 / self.settings.cell_m).astype(np.int64) - self.corner
+        inside = ((cells >= 0) & (cells < self.size)).all(axis=-1)
+        x, y = np.moveaxis(np.clip(cells, 0, self.size - 1), -1, 0)
+        return np.where(inside, odds_CC[x, y].astype(np.float64), 0.0)
 
     def _cells(self, points_P2: FloatArray) -> tuple[Index, Mask]:
         """Cells (., 2) of the points on the grid, and which of the points (P,) these are."""
@@ -200,14 +268,43 @@ class FreeSpace:
         inside: Mask = np.all((cells >= 0) & (cells < self.size), axis=1)
         return cells[inside], inside
 
-    def _known(self) -> tuple[int, Mask, Mask, Evidence]:
-        if self._masks is None or self._masks[0] != self.changes:
-            blocked = self._blocked_CC > np.maximum(0.3, 2.0 * self._free_CC)
-            blocked |= (self._touched_CC > 0.3) & ~self._trodden_CC
-            free = (self._free_CC >= 0.3) & ~blocked
+    @property
+    def _known(self) -> _Known:
+        if self._known_at != self.changes:
+            imagined = _PER_EVIDENCE * (self._blocked_CC - 2.0 * self._free_CC)
+            imagined = np.clip(imagined, *_SURE_IMAGINED)
+            odds = self._seen_CC + imagined * np.exp(-np.abs(self._seen_CC))
+            blocked = (odds > _BLOCKED) | ((self._touched_CC > 0.3) & ~self._trodden_CC)
+            free = (odds < _FREE) & ~blocked
             room = cv2.distanceTransform((~blocked).astype(np.uint8), cv2.DIST_L2, 5) * self.settings.cell_m
-            self._masks = (self.changes, free, blocked, room)
-        return self._masks
+            chance = 1.0 / (1.0 + np.exp(-_UNKNOWN - odds))
+            chance[blocked] = np.maximum(chance[blocked], 0.8)
+            touch = cv2.GaussianBlur(cv2.dilate(chance.astype(np.float32), self._disc), (0, 0), 0.7)
+            self._known_now = _Known(
+                free_CC=free,
+                blocked_CC=blocked,
+                room_CC=room.astype(np.float32),
+                touch_CC=touch.astype(np.float32),
+                odds_CC=odds.astype(np.float32),
+            )
+            self._known_at = self.changes
+        return self._known_now
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What all evidence comes to. touch_CC: the chance that the robot's disc there touches something."""
+
+    free_CC: Mask
+    blocked_CC: Mask
+    room_CC: Evidence
+    touch_CC: Evidence
+    odds_CC: Evidence
+
+    @staticmethod
+    def nothing(size: int) -> _Known:
+        mask, zero = np.zeros((size, size), dtype=np.bool_), np.zeros((size, size), dtype=np.float32)
+        return _Known(free_CC=mask, blocked_CC=mask, room_CC=zero, touch_CC=zero, odds_CC=zero)
 
 
 class _Stamps:
@@ -239,6 +336,12 @@ class _Stamps:
         sector_PMM += 3 * sectors * np.arange(len(yaw_P))[:, None, None]
         rounds = np.tile(clearance_PK.astype(np.float32), 3)
         return self._range_SMM[table], np.take(rounds, sector_PMM)
+
+    def in_view(self, at_2: FloatArray, yaw_rad: float, half_view_rad: float) -> Mask:
+        """Cells (M, M) around a place that lie in a view."""
+        sub = ((at_2 - np.floor(at_2)) * _SUB).astype(np.int64)
+        turn_MM = self._turn_SMM[sub[0] * _SUB + sub[1]] - yaw_rad / (2 * np.pi)
+        return np.asarray(np.abs((turn_MM + 0.5) % 1.0 - 0.5) <= half_view_rad / (2 * np.pi))
 
 
 def _moved(grid: Evidence, by: Index) -> Evidence:

@@ -11,16 +11,17 @@ from torch import Tensor
 from sana_wm_ros.geometry import se2
 from sana_wm_ros.planning.critics.contact import ContactModel
 from sana_wm_ros.planning.free_space import FreeSpace, FreeSpaceSettings
-from sana_wm_ros.planning.routes import Routes
+from sana_wm_ros.planning.routes import Routes, WayLeft
 from sana_wm_ros.planning.tracking import references
 from sana_wm_ros.planning.trail import Trail
 from sana_wm_ros.planning.types import FloatArray, Futures, Goal, Plan, RobotState
 
 _PLACES = 400
 _JUMP_M, _FASTEST_MPS = 1.0, 5.0
+_SEEN_FREE = 0.75  # as sure as a view makes it
 _CONTACT_DROP = 0.3  # of the chance to have touched nothing, in one frame
 _BUMP_S, _BUMP_MPS, _BUMP_KEPT_S = 0.5, 0.1, 60.0
-_PLACE_APART = (0.3, 0.5)  # metres and radians from the last one that was kept
+_PLACE_APART, _VIEW_APART = (0.3, 0.5), (0.12, 0.2)  # metres and radians from the last one that was kept
 
 
 class Memory:
@@ -40,6 +41,8 @@ class Memory:
         self._trail = Trail()
         self._places: list[Tensor] = []
         self._place_pose_3: FloatArray | None = None
+        self._view_pose_3: FloatArray | None = None
+        self._view_s = -np.inf
         self._last: RobotState | None = None
         self._bumps: list[tuple[float, FloatArray]] = []
 
@@ -101,6 +104,33 @@ class Memory:
         self._bumps = [(time_s, at) for time_s, at in self._bumps if start.time_s - time_s < _BUMP_KEPT_S]
         self.free_space.add_bumps(self.bumps_B2)
 
+    def view(
+        self,
+        pose_3: FloatArray,
+        time_s: float,
+        clearance_K: FloatArray,
+        camera_yaw_rad: float,
+        half_view_rad: float,
+    ) -> None:
+        """Take in the clearance that the model reads from what the camera sees now, unless it just did from here."""
+        if time_s < self._view_s:
+            self.clear()
+        self._view_s, last = time_s, self._view_pose_3
+        if last is None or _left(last, pose_3, _VIEW_APART):
+            self._view_pose_3 = pose_3
+            self.free_space.follow(pose_3[:2], time_s)
+            self.free_space.add_view(pose_3, clearance_K, camera_yaw_rad, half_view_rad)
+
+    def free(self, poses_NF3: FloatArray) -> FloatArray:
+        """How surely (N, F) the floor is free at these poses: 1 on the trail, less where the camera saw it."""
+        seen_NF = _SEEN_FREE * self.free_space.seen_free(poses_NF3[..., :2])
+        return np.where(self.trodden(poses_NF3), 1.0, seen_NF)
+
+    def barred(self, poses_NF3: FloatArray) -> FloatArray:
+        """How surely (N, F) something stands at these poses, by what the camera saw; 0 on the trail."""
+        barred_NF = self.free_space.barred(poses_NF3[..., :2])
+        return np.where(self.trodden(poses_NF3), 0.0, barred_NF)
+
     def imagined(self, futures: Futures) -> None:
         """Take in what was imagined for all candidates: its clearance, and the place of standing here."""
         survival_NF = self._contact.survival(futures)
@@ -113,10 +143,8 @@ class Memory:
         )
         self._imagined_contacts(futures, survival_NF)
         pose_3 = futures.start.pose_3
-        last = self._place_pose_3
-        moved = last is None or np.hypot(*(pose_3[:2] - last[:2])) > _PLACE_APART[0]
-        turned = last is not None and abs(np.angle(np.exp(1j * (pose_3[2] - last[2])))) > _PLACE_APART[1]
-        if "stop" in futures.candidates.origins and (moved or turned):
+        elsewhere = self._place_pose_3 is None or _left(self._place_pose_3, pose_3, _PLACE_APART)
+        if "stop" in futures.candidates.origins and elsewhere:
             row = futures.candidates.origins.index("stop")
             self._places.append(futures.rollout.place_NFE[row, 0].float().cpu())
             del self._places[:-_PLACES]
@@ -137,7 +165,17 @@ class Memory:
         ways = self._routes.ways(start_3[:2], np.array([goal.x_m, goal.y_m]), count, generator)
         return self._trail.onto(ways) if self._trail_is_free else ways
 
+    def way_left(self, goal: Goal) -> WayLeft | None:
+        """What is left to the goal from anywhere, as far as known."""
+        return self._routes.way_left(np.array([goal.x_m, goal.y_m]))
+
     def openings(self, start_3: FloatArray, goal: object, count: int) -> list[FloatArray]:
         """Ways (M, 2) to where what seems free ends at the unknown."""
         towards = np.array([goal.x_m, goal.y_m]) if isinstance(goal, Goal) else None
         return self._routes.openings(start_3[:2], towards, count)
+
+
+def _left(last_3: FloatArray, pose_3: FloatArray, apart: tuple[float, float]) -> bool:
+    """Whether a pose is so many metres, or radians, away from the last."""
+    x, y, yaw = se2.between(last_3, pose_3)
+    return bool(np.hypot(x, y) > apart[0] or abs(yaw) > apart[1])

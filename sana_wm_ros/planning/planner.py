@@ -13,6 +13,7 @@ import torch
 from numpy.random import Generator
 
 from sana_wm_ros.geometry import se3
+from sana_wm_ros.geometry.camera import camera_poses
 from sana_wm_ros.planning.critic_manager import BadCritic, CriticManager
 from sana_wm_ros.planning.cycle import Cycle, Means
 from sana_wm_ros.planning.memory import Memory
@@ -37,6 +38,7 @@ from sana_wm_ros.planning.validator import invalid
 from sana_wm_ros.world_model.protocol import Context, Rollout
 
 _MOST_RESERVED, _RESERVE_KEPT = 0.15, 0.995  # of the time for a plan; from one plan to the next
+_SPARE = 0.02  # of the time for a plan, beyond what plans before took: the next may take a little longer
 
 __all__ = ["Planner", "PlannerSettings"]
 
@@ -95,7 +97,8 @@ class Planner:
         bumped = previous is not None and self.memory.tried(start, previous)
         # Earlier plans took so long for what comes after imagining, or imagined too long by so much.
         most_s = _MOST_RESERVED * deadline_s
-        imagined_by_s = watch.begin + deadline_s - min(self._reserve_s, most_s)
+        imagine_s = max((1 - _MOST_RESERVED) * deadline_s, (1 - _SPARE) * deadline_s - self._reserve_s)
+        imagined_by_s = watch.begin + imagine_s
         cycle = Cycle(self._means(), context, start, goal, imagined_by_s, generator, commit_s)
         previous = not_over(previous, start)
         ways, openings = self._leads(start, goal, previous, commit_s, generator)
@@ -165,15 +168,29 @@ class Planner:
             imagine_whole=cycle.whole,
         )
 
-    def saw(self, camera_poses_T44: FloatArray, end_s: float, latent_CHW: torch.Tensor | None) -> None:
-        """The camera was at these poses, in order of time, and saw the latent at the last of them.
+    @torch.inference_mode()
+    def saw(self, camera_poses_T44: FloatArray, end_s: float, context: Context, half_view_rad: float) -> None:
+        """The camera was at these poses, in order of time; ``context`` ends with what it saw at the last of them.
 
-        Where the robot has been, it may go again; and what was foretold for this moment is compared.
+        Where the robot has been, it may go again; what stands in its view (``half_view_rad`` to both sides) is
+        remembered, and what was foretold for this moment is compared.
         """
         poses_T3 = se3.to_planar(camera_poses_T44 @ se3.inverse(self._T_base_camera_44))
         self.memory.been(poses_T3)
-        if latent_CHW is not None and len(poses_T3):
-            self.trust.observed(end_s, poses_T3[-1], latent_CHW)
+        latent_CHW = context.last_latent_CHW
+        if latent_CHW is None or not len(poses_T3):
+            return
+        self.trust.observed(end_s, poses_T3[-1], latent_CHW)
+        if self.settings.views_are_known:
+            # The heads read imagined latents: imagine standing still.
+            stay = camera_poses(poses_T3[None, -1:], self._T_base_camera_44)
+            noise = torch.Generator().manual_seed(0)
+            _, rollout = context.fork(1).imagine(torch.from_numpy(stay).to(torch.float32), generator=noise)
+            clearance_K = rollout.clearance_NFK[0, 0].double().cpu().numpy()
+            if np.isfinite(clearance_K).all() and len(clearance_K):
+                forward_3 = self._T_base_camera_44[:3, 2]
+                yaw_rad = float(np.arctan2(forward_3[1], forward_3[0]))
+                self.memory.view(poses_T3[-1], end_s, clearance_K, yaw_rad, half_view_rad)
 
     def _means(self) -> Means:
         return Means(

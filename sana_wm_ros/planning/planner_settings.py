@@ -19,7 +19,7 @@ class PlannerSettings:
     discount_beyond_trust: what lies beyond the trust horizon counts less, and the robot drives slower where
     that is short. steadiness: another plan must cost so much less than the last one carried on; a robot that
     changes its mind every second gets nowhere. trail_is_free: where the robot has been, it may go again,
-    whatever is imagined there.
+    whatever is imagined there. views_are_known: what the camera saw in the way stays known, whatever is imagined.
     """
 
     proposals: ProposalSettings = field(default_factory=ProposalSettings)
@@ -29,8 +29,9 @@ class PlannerSettings:
     validator: ValidatorSettings = field(default_factory=ValidatorSettings)
     trust: TrustSettings = field(default_factory=TrustSettings)
     discount_beyond_trust: bool = True
-    steadiness: float = 0.3
+    steadiness: float = 2.0
     trail_is_free: bool = True
+    views_are_known: bool = True
     validity_s: float = 3.0
     draws: int = 1
     steps: int | None = None

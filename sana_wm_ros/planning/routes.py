@@ -7,16 +7,39 @@ Dimension letters: B blocks, C cells, M points of a way.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.random import Generator
+from scipy.ndimage import map_coordinates
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
-from sana_wm_ros.planning.free_space import Evidence, FreeSpace, Index
+from sana_wm_ros.planning.free_space import FreeSpace, Index
+from sana_wm_ros.planning.sensor_model import Evidence
 from sana_wm_ros.planning.types import FloatArray
 
 _APART_M = 1.0  # ways and openings of one plan
+_PER_METRE = 3.0  # from an opening to the goal: as much as floor costs that was imagined to be free
+
+
+@dataclass(frozen=True)
+class WayLeft:
+    """How long the cheapest way to a goal is, from every block of a grid.
+
+    corner_2: the middle of block (0, 0), in metres. A block's size is taken off, as it says no more than that.
+    """
+
+    metres_BB: FloatArray
+    corner_2: FloatArray
+    block_m: float
+
+    def at(self, points_2: FloatArray) -> FloatArray:
+        """Metres (...) from points (..., 2), linear between blocks; beyond the grid, those of its rim."""
+        places = np.moveaxis((points_2 - self.corner_2) / self.block_m, -1, 0)
+        left = map_coordinates(self.metres_BB, places, order=1, mode="nearest")
+        return np.asarray(np.maximum(left - self.block_m, 0.0))
 
 
 class Routes:
@@ -62,6 +85,20 @@ class Routes:
                 left.drop([via])
         return found
 
+    def way_left(self, end_2: FloatArray) -> WayLeft | None:
+        """What is left to ``end`` from anywhere, or None while nothing is known."""
+        space = self._space
+        if space.empty:
+            return None
+        self._graph.set_price(space.price())
+        self._key = (-1, -1)
+        _, before_B = self._graph.search(self._block(end_2))
+        return WayLeft(
+            metres_BB=self._block_m * _steps(before_B, self._size).reshape(self._size, self._size),
+            corner_2=np.asarray((space.corner + 1.0) * space.settings.cell_m),
+            block_m=self._block_m,
+        )
+
     def openings(self, start_2: FloatArray, towards_2: FloatArray | None, count: int) -> list[FloatArray]:
         """Up to ``count`` ways (M, 2) to where free space ends at the unknown, and a metre beyond.
 
@@ -82,7 +119,7 @@ class Routes:
         blocks = frontier[:, 0] // 2 * self._size + frontier[:, 1] // 2
         score = away[blocks]
         if towards_2 is not None:
-            score = score + 1.5 * np.hypot(*(centres - towards_2).T)
+            score = score + _PER_METRE * np.hypot(*(centres - towards_2).T)
         far = np.hypot(*(centres - start_2).T) > 0.8
         blocks, centres, score = blocks[far], centres[far], score[far]
         found: list[FloatArray] = []
@@ -214,6 +251,17 @@ class _Graph:
         """Cost, in metres times price, of every block from ``start``, and the block before it."""
         away, before = dijkstra(self._matrix, indices=start, return_predecessors=True)
         return away, before
+
+
+def _steps(before_B: Index, size: int) -> FloatArray:
+    """Blocks of way (B,) back to where the search began, by doubling how far each block looks back."""
+    last_B = np.where(before_B >= 0, before_B, np.arange(len(before_B)))
+    x_B, y_B = np.divmod(np.arange(len(before_B)), size)
+    steps_B = np.hypot(x_B - x_B[last_B], y_B - y_B[last_B])
+    while (steps_B[last_B] > 0).any():
+        steps_B = steps_B + steps_B[last_B]
+        last_B = last_B[last_B]
+    return steps_B
 
 
 def _trace(before: list[int], block: int) -> list[int]:

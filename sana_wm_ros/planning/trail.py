@@ -15,8 +15,8 @@ from sana_wm_ros.planning.types import FloatArray
 
 _APART_M = 0.1
 _POINTS = 3000  # at least so many of the newest are kept
-_TRODDEN_M, _SNAP_M = 0.08, 0.25
-_CELL_M, _CELLS = 0.2, 2**16
+_TRODDEN_M, _SNAP_M = 0.12, 0.25
+_CELL_M, _CELLS = 0.25, 2**16  # wider than twice _TRODDEN_M
 
 
 class Trail:

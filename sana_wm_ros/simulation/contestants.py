@@ -104,7 +104,7 @@ class Ours:
         self._plan_s: list[float] = []
         self._origins: dict[str, int] = {}
         self._without, self._warm_start = 0, warm_start
-        self._seen_until_s = -math.inf
+        self._seen_until_s, self._half_view_rad = -math.inf, camera.hfov_rad / 2
 
     def watch(self, sensed: Sensed) -> None:
         """Look on."""
@@ -124,7 +124,7 @@ class Ours:
 
     def _saw(self, frames: NewFrames, context: Context) -> None:
         new_T = frames.stamps_T > self._seen_until_s
-        self._planner.saw(frames.poses_T44[new_T], frames.end_stamp_s, context.last_latent_CHW)
+        self._planner.saw(frames.poses_T44[new_T], frames.end_stamp_s, context, self._half_view_rad)
         self._seen_until_s = frames.end_stamp_s
 
     def figures(self) -> dict[str, object]:

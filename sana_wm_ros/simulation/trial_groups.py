@@ -78,7 +78,10 @@ ABLATIONS: dict[str, Variant] = {
     "no warm start": Variant(warm_start=False),
     "horizon 8 s": Variant(change=_until(4.0, 8.0)),
     "no trust discount": Variant(change=lambda s: replace(s, discount_beyond_trust=False)),
-    "memory of 5 s": Variant(change=lambda s: replace(s, trail_is_free=False), memory_s=5.0),
+    "memory of 5 s": Variant(
+        change=lambda s: replace(s, trail_is_free=False, views_are_known=False), memory_s=5.0
+    ),
+    "views not remembered": Variant(change=lambda s: replace(s, views_are_known=False)),
     "trail not remembered": Variant(change=lambda s: replace(s, trail_is_free=False)),
     "no free space": Variant(
         change=lambda s: replace(s, proposals=replace(s.proposals, ways=0.0, openings=0.0))

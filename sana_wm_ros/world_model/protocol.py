@@ -9,6 +9,7 @@ frame, metres). Models move them to an anchor of their own; callers never do.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -62,6 +63,10 @@ class Intrinsics:
     fy: float
     cx: float
     cy: float
+
+    def half_view_rad(self, image_width: int) -> float:
+        """Half the horizontal field of view, for a principal point in the middle of the picture."""
+        return math.atan(0.5 * image_width / self.fx)
 
 
 @dataclass(frozen=True, kw_only=True)

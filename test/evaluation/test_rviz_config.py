@@ -13,6 +13,7 @@ SHOWS = {
     "rviz_default_plugins/MarkerArray": "visualization_msgs/msg/MarkerArray",
     "rviz_default_plugins/Path": "nav_msgs/msg/Path",
     "rviz_default_plugins/LaserScan": "sensor_msgs/msg/LaserScan",
+    "rviz_default_plugins/Map": "nav_msgs/msg/OccupancyGrid",
     "rviz_default_plugins/Pose": "geometry_msgs/msg/PoseStamped",
     "rviz_default_plugins/PoseArray": "geometry_msgs/msg/PoseArray",
     "rviz_default_plugins/Image": "sensor_msgs/msg/Image",
@@ -29,7 +30,7 @@ def config(request):
 @pytest.fixture(scope="module")
 def context():
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=77)
+    rclpy.init(context=context)  # in the domain of this test process
     yield context
     rclpy.shutdown(context=context)
 

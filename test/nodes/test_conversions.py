@@ -12,6 +12,7 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, LaserScan
 
 from sana_wm_ros.nodes import conversions
+from sana_wm_ros.planning.free_space import FreeSpace, FreeSpaceSettings
 from sana_wm_ros.planning.types import Plan, RobotState
 from sana_wm_ros.world_model.lens import Lens, Rectifier
 
@@ -146,3 +147,21 @@ def test_camera_info_that_cannot_be_used_says_why() -> None:
         Lens.from_camera_info(uncalibrated, rectified=False)
     with pytest.raises(ValueError, match="distortion model 'kannala'"):
         Lens.from_camera_info(info("kannala", [0.1] * 4), rectified=False)
+
+
+def test_free_space_as_an_occupancy_grid_runs_along_x_first() -> None:
+    space = FreeSpace(0.2, FreeSpaceSettings(cell_m=0.25, half_width_m=2.0))
+    space.follow(np.array([1.0, -3.0]), 0.0)
+    space.add_trail(np.array([[1.1, -2.9]]))
+    space.add_bumps(np.array([[1.9, -2.9]]))
+    grid = conversions.to_occupancy_grid(space, stamp=conversions.to_stamp(7.0), frame_id="odom")
+    cells = np.array(grid.data).reshape(grid.info.height, grid.info.width)
+    assert (grid.info.width, grid.info.height, grid.info.resolution) == (18, 18, 0.25)
+
+    def at(x_m: float, y_m: float) -> int:
+        origin = grid.info.origin.position
+        return int(cells[int((y_m - origin.y) / 0.25), int((x_m - origin.x) / 0.25)])
+
+    # Log odds of -4.05 and 3.1, imagination included: chances of .017 and .957.
+    assert (at(1.1, -2.9), at(1.9, -2.9), at(1.1, -1.4)) == (2, 96, -1)
+    assert (grid.header.frame_id, grid.header.stamp.sec) == ("odom", 7)

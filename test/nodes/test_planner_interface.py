@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
-from nav_msgs.msg import Path
+from nav_msgs.msg import OccupancyGrid, Path
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -53,6 +53,7 @@ def test_everything_that_was_imagined_can_be_looked_at(start_node: Any, rig: Rob
         f"{NAME}/imagined/image": Image,
         f"{NAME}/imagined/film_strip": Image,
         f"{NAME}/imagined/scan": LaserScan,
+        f"{NAME}/free_space": OccupancyGrid,
         f"{NAME}/critics": DiagnosticArray,
     }
     for topic, kind in topics.items():
@@ -72,6 +73,12 @@ def test_everything_that_was_imagined_can_be_looked_at(start_node: Any, rig: Rob
     assert heard[f"{NAME}/imagined/film_strip"].width >= 12 * 48 * 3
     scan = heard[f"{NAME}/imagined/scan"]
     assert len(scan.ranges) == 24 and scan.angle_increment == pytest.approx(2 * np.pi / 24)
+    grid = heard[f"{NAME}/free_space"]
+    cells = np.array(grid.data).reshape(grid.info.height, grid.info.width)
+    corner = np.array([grid.info.origin.position.x, grid.info.origin.position.y])
+    x, y = np.floor((rig.pose_3[:2] - corner) / grid.info.resolution).astype(int)
+    assert grid.header.frame_id == "odom" and cells[y, x] < 5, "the robot stands on free floor"
+    assert cells.min() == -1 and cells.max() <= 100, "far away, nothing is known"
     names = {status.name.split()[-1] for status in heard[f"{NAME}/critics"].status}
     assert {"goal_pose", "collision", "clearance"} <= names
 

@@ -66,6 +66,49 @@ def test_commands_beyond_what_was_imagined_count_as_free(kit):
     assert Progress(contact=PLAIN).score(futures) == pytest.approx([(0.8 + 0.6 + 0.5 + 0.4) / 4])
 
 
+def test_the_way_around_what_is_known_to_be_in_the_way_counts(kit):
+    # A wall stands before the goal: 3 m are left from anywhere on this side of x = 0.7, beyond it the straight line.
+    def left(points_2):
+        return np.where(points_2[..., 0] < 0.7, 3.0, 0.0)
+
+    futures = dataclasses.replace(kit.futures([*AHEAD, [[0.0, 0, 0]] * 4], goal=GOAL), way_left=left)
+    assert GoalPose(contact=PLAIN).score(futures) == pytest.approx([0.2, 3.0])
+    # (3 + 3 + 3 + .2) / 4 of the 3 m that are left from the start
+    assert Progress(contact=PLAIN).score(futures) == pytest.approx([9.2 / 4 / 3, 1.0])
+
+
+def test_what_the_camera_saw_counts_beyond_what_was_imagined(kit):
+    # Imagined are two frames without contact; at the third pose the camera saw something, for sure.
+    contact = dataclasses.replace(PLAIN, barred=0.5)
+    whole, seen = kit.futures(AHEAD, goal=GOAL), kit.futures([AHEAD[0][:2]], goal=GOAL)
+    futures = dataclasses.replace(seen, proposed=whole.candidates, barred_NF=np.array([[0.0, 0.0, 1.0, 0.0]]))
+    assert contact.survival_to_the_end(futures)[0].tolist() == pytest.approx([1.0, 1.0, 0.5, 0.5])
+    # Half stays at the third pose, .4 m away, half arrives .2 m away; contact comes after 1.5 s.
+    assert GoalPose(contact=contact).score(futures) == pytest.approx([0.5 * 0.4 + 0.5 * 0.2])
+    assert Collision(contact=contact, soon_s=3.0).score(futures) == pytest.approx([0.5 * np.exp(-0.5)])
+
+
+def test_where_the_floor_is_known_to_be_free_little_counts_and_where_nobody_knows_something_is_overlooked(
+    kit,
+):
+    contact = dataclasses.replace(PLAIN, known_free=0.9, missed=0.1)
+    futures = kit.futures([*AHEAD, [[0.0, 0, 0]] * 4], collision=0.4)
+    futures = dataclasses.replace(futures, free_NF=np.tile([1.0, 0.5, 0.0, 0.0], (2, 1)))
+    # .4 * .1; 1 - (1 - .4 * .55) * (1 - .05) = .259; 1 - .6 * .9 = .46; whoever stands touches nothing
+    assert contact.hazard(futures).tolist() == [pytest.approx([0.04, 0.259, 0.46, 0.46]), [0.0] * 4]
+
+
+def test_what_the_camera_saw_in_the_way_counts_whatever_is_imagined(kit):
+    # It has seen something at the second pose with .5, at the third for sure; a robot that stands touches nothing.
+    contact = dataclasses.replace(PLAIN, barred=0.7, missed=0.0)
+    futures = kit.futures([*AHEAD, [[0.0, 0, 0]] * 4])
+    futures = dataclasses.replace(futures, barred_NF=np.tile([0.0, 0.5, 1.0, 0.0], (2, 1)))
+    assert contact.hazard(futures).tolist() == [pytest.approx([0.0, 0.35, 0.7, 0.0]), [0.0] * 4]
+    # ... and together with what is imagined: 1 - (1 - .35) * (1 - .2)
+    imagined = dataclasses.replace(kit.futures(AHEAD, collision=0.2), barred_NF=np.array([[0, 0.5, 0, 0]]))
+    assert contact.hazard(imagined)[0].tolist() == pytest.approx([0.2, 0.48, 0.2, 0.2])
+
+
 def test_without_a_goal_nothing_is_asked_for(kit):
     assert GoalPose().score(kit.futures(AHEAD)) == pytest.approx([0.0])
     assert Progress().score(kit.futures(AHEAD)) == pytest.approx([0.0])

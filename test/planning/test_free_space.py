@@ -135,3 +135,79 @@ def test_stamped_scans_equal_exact_ones_from_places_rounded_to_a_quarter_of_a_ce
     assert np.mean(np.abs(space._blocked_CC - blocked_CC) < 1e-4) >= equal
     assert space._free_CC.sum() == pytest.approx(free_CC.sum(), rel=0.01)
     assert space._blocked_CC.sum() == pytest.approx(blocked_CC.sum(), rel=0.03)
+
+
+def wall_view(kit, *, camera_yaw=0.0, half_view=0.8, views=6, **settings):
+    """Free space after the robot, at the origin, looked at a wall at x = 2 that fills its view; with that wall."""
+    world = kit.DiscWorld(discs=tuple((2.1, y, 0.1) for y in np.arange(-4.0, 4.01, 0.1)))
+    space = FreeSpace(0.2, FreeSpaceSettings(**settings))
+    space.follow(np.zeros(2), 0.0)
+    pose = np.array([0.0, 0.0, -camera_yaw])
+    fine = (np.arange(24 * 5) - 2) * 2 * np.pi / (24 * 5)
+    clearance = world.ranges(pose[None], fine).reshape(24, 5).min(axis=-1)
+    for _ in range(views):
+        space.add_view(pose, clearance, camera_yaw, half_view)
+    return space
+
+
+def at(space, mask, x, y):
+    cell = np.floor(np.array([x, y]) / space.settings.cell_m).astype(int) - space.corner
+    return mask[tuple(cell)]
+
+
+@pytest.mark.parametrize("camera_yaw", [0.0, 1.2, -3.0])
+def test_what_the_camera_sees_is_free_up_to_the_wall_and_blocked_there(kit, camera_yaw):
+    space = wall_view(kit, camera_yaw=camera_yaw)
+    free, blocked = space.masks()
+    assert at(space, free, 0.8, 0.0) and at(space, free, 0.8, 0.5)
+    assert at(space, blocked, 2.0, 0.0) and at(space, blocked, 2.05, 0.9)
+    # Nothing is known of what lies behind it, nor of what lies beside the view.
+    for x, y in ((3.2, 0.0), (-0.8, 0.0), (0.1, 1.5)):
+        assert not at(space, free, x, y) and not at(space, blocked, x, y)
+
+
+def test_a_wall_that_was_seen_stands_however_free_it_is_imagined(kit):
+    space = wall_view(kit, views=20)
+    poses = np.array([[x, 0.0, 0.0] for x in np.arange(0.0, 4.0, 0.5)])
+    space.add_scans(poses, np.full((8, 24), 4.0), np.ones(8))
+    _, blocked = space.masks()
+    assert at(space, blocked, 2.0, 0.0)
+    assert at(space, space.masks()[0], 3.5, 0.0), "behind it, imagination is all there is"
+
+
+def test_where_the_robot_would_touch_what_was_seen_is_barred(kit):
+    space = wall_view(kit, views=30)
+    near, wall, free, behind, off = space.barred(
+        np.array([[1.85, 0.0], [2.0, 0.0], [0.8, 0.0], [3.5, 0.0], [90.0, 0.0]])
+    )
+    # At two metres, looking on makes nothing surer than log odds of 3 * (1.6 / 2)^2.
+    assert wall == pytest.approx(np.tanh(0.5 * 1.92) ** 2, rel=1e-3) and near > 0.3
+    assert free == behind == off == 0.0
+    assert space.seen_free(np.array([[0.8, 0.0], [2.0, 0.0], [3.5, 0.0], [90.0, 0.0]])).tolist() == [
+        True,
+        *[False] * 3,
+    ]
+
+
+def test_what_was_seen_fades_slowly_and_moves_with_the_grid(kit):
+    space = wall_view(kit, views=10, forget_seen_s=100.0)
+    before = at(space, space._seen_CC, 2.0, 0.0)
+    space.follow(np.array([3.0, 0.0]), 50.0)
+    assert at(space, space._seen_CC, 2.0, 0.0) == pytest.approx(before * np.exp(-0.5), rel=1e-5)
+
+
+def test_a_view_from_beyond_the_grid_or_not_finite_changes_nothing(kit):
+    space = wall_view(kit)
+    before = space._seen_CC.copy()
+    for pose in ([900.0, 0.0, 0.0], [np.nan, 0.0, 0.0]):
+        space.add_view(np.array(pose), np.full(24, 3.0), 0.0, 0.8)
+    assert np.array_equal(space._seen_CC, before)
+
+
+def test_bumps_outweigh_what_was_seen_and_the_trail_outweighs_walls(kit):
+    space = wall_view(kit, views=20)
+    space.add_bumps(np.array([[0.8, 0.0]]))
+    space.add_trail(np.array([[2.0, 1.0]]))
+    free, blocked = space.masks()
+    assert at(space, blocked, 0.8, 0.0) and at(space, free, 2.0, 1.0)
+    assert at(space, space.price(), 2.0, 1.0) == 1.0 < at(space, space.price(), 0.8, 1.5)

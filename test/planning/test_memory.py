@@ -77,7 +77,7 @@ def test_bumps_are_blocked_for_a_minute(kit):
 
 def test_ways_run_on_the_trail_where_it_is_free(kit):
     memory, strict = Memory(0.2), Memory(0.2, trail_is_free=False)
-    poses, found = np.array([[[1.0, 0.05, 0.0], [1.0, 0.1, 0.0]]]), []
+    poses, found = np.array([[[1.0, 0.1, 0.0], [1.0, 0.14, 0.0]]]), []
     for one in (memory, strict):
         one.been(along_x(*np.arange(0.0, 4.0, 0.125)))
         one.arrive(kit.state(x=4.0))
@@ -100,3 +100,40 @@ def test_what_is_imagined_to_be_touched_is_blocked_however_free_it_looks(kit):
         - memory.free_space.corner
     )
     assert blocked[tuple(cell)], "where the disc's front is at the first contact"
+
+
+def test_a_view_counts_again_only_from_elsewhere(kit):
+    memory, free = Memory(0.2), np.full(24, 3.0)
+
+    def sure():
+        cell = np.floor(np.array([1.0, 0.0]) / 0.15).astype(int) - memory.free_space.corner
+        return memory.free_space._seen_CC[tuple(cell)]
+
+    memory.view(np.zeros(3), 0.0, free, 0.0, 0.8)
+    first = sure()
+    memory.view(np.array([0.1, 0.0, 0.1]), 1.0, free, 0.0, 0.8)
+    assert first < 0 and sure() == first, "hardly moved"
+    memory.view(np.array([0.1, 0.0, 0.3]), 2.0, free, 0.0, 0.8)
+    assert sure() < 1.5 * first, "turned"
+
+
+def test_a_plan_between_two_pictures_or_a_late_picture_clears_nothing(kit):
+    memory = Memory(0.2)
+    memory.view(np.zeros(3), 10.0, np.full(24, 3.0), 0.0, 0.8)
+    memory.arrive(kit.state(time_s=10.9))
+    memory.view(np.array([0.5, 0.0, 0.0]), 10.5, np.full(24, 3.0), 0.0, 0.8)
+    assert memory.free_space.masks()[0].sum() > 20
+    memory.view(np.zeros(3), 3.0, np.full(24, 0.1), 0.0, 0.8)
+    assert not memory.free_space.masks()[0].any(), "a clock that went back clears it all"
+
+
+def test_the_trail_is_never_barred(kit):
+    memory = Memory(0.2)
+    for k in range(20):
+        memory.view(np.array([0.0, 0.0, 0.3 * (k % 2)]), float(k), np.full(24, 1.0), 0.0, 0.8)
+    poses = np.array([[[1.0, 0.0, 0.0]]])
+    assert memory.barred(poses)[0, 0] > 0.5
+    memory.been(along_x(*np.arange(0.0, 2.0, 0.1)))
+    assert memory.barred(poses)[0, 0] == 0.0
+    beside = np.array([[[0.4, 0.2, 0.0], [0.4, 3.0, 0.0]]])
+    assert memory.free(poses)[0, 0] == 1.0 and memory.free(beside).tolist() == [[0.75, 0.0]]

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sana_wm_ros.geometry import se2
+from sana_wm_ros.geometry.camera import camera_poses
 from sana_wm_ros.planning.critic_manager import CriticManager
 from sana_wm_ros.planning.follower import Follower
 from sana_wm_ros.planning.planner import Planner, PlannerSettings
@@ -167,10 +168,10 @@ def test_a_deadline_that_cannot_be_kept_is_said_so(kit):
 
 def test_the_last_plan_keeps_the_next_one_from_getting_worse(kit):
     world = kit.DiscWorld(discs=WALL)
-    rich = planner(world, proposals=ProposalSettings(count=24, frames=80))
+    rich = planner(world, proposals=ProposalSettings(count=24, frames=80), steadiness=0.3)
     first = rich.plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(0)).plan
     start = RobotState(time_s=1.0, pose_3=first.poses_F3[1], twist_3=first.twists_F3[1])
-    poor = planner(world, proposals=ProposalSettings(count=4, frames=80))
+    poor = planner(world, proposals=ProposalSettings(count=4, frames=80), steadiness=0.3)
     cold, warm = [], []
     for seed in range(5):
         cold.append(poor.plan(world, start, GOAL, 60.0, np.random.default_rng(seed)).plan.cost)
@@ -250,6 +251,10 @@ def test_the_last_plan_is_left_only_for_one_that_is_better_by_something(kit):
         result = plans.plan(world, start, GOAL, 60.0, np.random.default_rng(0), previous=previous)
         chosen[steadiness] = result.plan.origin
     assert chosen[0.0] != "last plan" and chosen[1e3] == "last plan", "it drives past the goal"
+    standing = kit.plan_from(np.zeros((80, 3)), kit.state(time_s=-1.0), valid_s=5.0)
+    plans = planner(world, steadiness=1e3)
+    result = plans.plan(world, kit.state(), GOAL, 60.0, np.random.default_rng(0), previous=standing)
+    assert result.plan.origin != "last plan", "to stand is not worth keeping"
 
 
 def test_a_robot_that_stands_though_it_was_to_move_is_told_and_remembered(kit):
@@ -263,3 +268,32 @@ def test_a_robot_that_stands_though_it_was_to_move_is_told_and_remembered(kit):
     assert result.shares["collision"][straight] > 15, "where it was stopped, it is stopped again"
     moving = kit.state(x=0.5, v=0.5, time_s=1.0)
     assert not plans.plan(world, moving, GOAL, 60.0, np.random.default_rng(0), previous=previous).bumped
+
+
+def looked(kit, **settings):
+    """A planner that looked at the wall from a few places, and now is given a model that imagines none."""
+    world = kit.DiscWorld(discs=WALL)
+    world.last_latent_CHW = torch.zeros(1, 1, 1)
+    one = planner(world, **settings)
+    for k in range(12):
+        base = np.array([[0.15 * (k % 2), 0.0, 0.0]])
+        one.saw(camera_poses(base, world.T_base_camera), float(k), world, 0.8)
+    return one, kit.DiscWorld()
+
+
+def test_a_wall_that_was_seen_is_gone_around_even_if_it_is_imagined_away(kit):
+    one, blind = looked(kit)
+    result = one.plan(blind, kit.state(time_s=12.0), GOAL, 60.0, np.random.default_rng(0))
+    assert gap(kit.DiscWorld(discs=WALL), result.plan.poses_F3) > -0.1
+    assert np.abs(result.plan.poses_F3[:, 1]).max() > 1.0
+    forgetful, blind = looked(kit, views_are_known=False)
+    result = forgetful.plan(blind, kit.state(time_s=12.0), GOAL, 60.0, np.random.default_rng(0))
+    assert np.abs(result.plan.poses_F3[:, 1]).max() < 1.0, "without, it drives on"
+
+
+def test_seeing_without_a_new_picture_or_without_a_context_is_nothing(kit):
+    world = kit.DiscWorld(discs=WALL)
+    one = planner(world)
+    one.saw(np.zeros((0, 4, 4)), 0.0, world, 0.8)
+    one.saw(camera_poses(np.zeros((1, 3)), world.T_base_camera), 0.0, world, 0.8)
+    assert one.memory.free_space.empty and not world.calls, "nothing was observed yet"

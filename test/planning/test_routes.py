@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import dijkstra
 from sana_wm_ros.planning.free_space import FreeSpace
 from sana_wm_ros.planning.routes import Routes
 
-BLOCKED = 40.0
+BLOCKED = 80.0
 
 
 def cheapest(price_CC, start, end):
@@ -46,7 +46,7 @@ def floor(seed, tilt):
     random = np.random.default_rng(seed)
     space = FreeSpace(0.2)
     space.follow(np.zeros(2), 0.0)
-    space._free_CC[:] = 1.0
+    space._seen_CC[:] = -4.0
     size = space.size
     for x_m in (-5.0, -1.0, 3.0):
         door = random.uniform(-5.0, 5.0)
@@ -55,8 +55,7 @@ def floor(seed, tilt):
                 xy = np.array([x_m + t * np.sin(tilt), t * np.cos(tilt)])
                 x, y = np.floor(xy / 0.15).astype(int) - space.corner
                 if 0 <= x < size and 0 <= y < size:
-                    space._free_CC[x, y], space._blocked_CC[x, y] = 0.0, 1.0
-    space._trodden_CC[:] = space._free_CC > 0  # the price of 1, at which no wall is worth crossing
+                    space._seen_CC[x, y] = 3.0
     space.changes += 1
     return space
 
@@ -110,3 +109,26 @@ def test_what_was_searched_is_kept_until_the_space_changes(monkeypatch):
     space.add_trail(np.array([[0.0, 0.0]]))
     routes.openings(start, end, 3)
     assert len(searches) == 3
+
+
+def test_the_way_left_leads_around_a_wall():
+    """Behind a wall of 6 m with free floor on all sides, one metre from the goal as the crow flies."""
+    space = FreeSpace(0.2)
+    space.follow(np.zeros(2), 0.0)
+    space._free_CC[:] = 1.0
+    walls = [np.array([0.0, y]) for y in np.arange(-3.0, 3.0, 0.05)]
+    cells = np.floor(np.array(walls) / 0.15).astype(int) - space.corner
+    space._free_CC[cells[:, 0], cells[:, 1]], space._blocked_CC[cells[:, 0], cells[:, 1]] = 0.0, 1.0
+    space.changes += 1
+    left = Routes(space).way_left(np.array([0.5, 0.0]))
+    assert left is not None
+    behind, beside, far_off = left.at(np.array([[-0.5, 0.0], [1.5, 0.0], [-50.0, 0.0]]))
+    assert 6.0 < behind < 10.0, "around an end: 3 m out, 3 m back, and metres beside the wall cost more"
+    assert beside < 1.0 < behind, "on this side nothing is in the way"
+    assert np.isfinite(far_off), "beyond the grid what its rim has is taken"
+    nearer = left.at(np.array([[-0.5, 0.0], [-0.5, 2.0], [-0.3, 3.6]]))
+    assert (np.diff(nearer) < 0).all(), "it falls on the way to the wall's end"
+
+
+def test_nothing_is_known_of_the_way_left_before_anything_was_seen():
+    assert Routes(FreeSpace(0.2)).way_left(np.zeros(2)) is None

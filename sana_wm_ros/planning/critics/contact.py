@@ -30,15 +30,18 @@ class ContactModel:
     with 0.1. margin_m: an imagined clearance of radius + margin begins to count as contact, the radius fully;
     trust_s: what is imagined for t seconds ahead counts exp(-t / trust_s), as imagination drifts.
 
-    missed: what a head overlooks, per frame, where the robot has never been: walls that are imagined half a
-    metre off look like free floor. Where it has been, only ``trodden`` of what is imagined counts.
+    missed: what a head overlooks, per frame, where nobody knows: walls that are imagined half a metre off look
+    like free floor. known_free: the share of what is imagined that does not count where the floor is surely free, as
+    heads see contact in every doorway; what stands there now, the validator's look ahead is for. barred: the
+    probability of contact, per frame, where the camera has surely seen something stand, whatever is imagined.
     """
 
     floor: float = 0.02
     certain: float = 0.4
     margin_m: float = 0.15
     missed: float = 0.012
-    trodden: float = 0.4
+    known_free: float = 0.95
+    barred: float = 0.5
     trust_s: float = 20.0
 
     def hazard(self, futures: Futures) -> Tensor:
@@ -48,12 +51,23 @@ class ContactModel:
         gap = futures.robot.radius_m + self.margin_m - ahead_clearance(futures)
         blocked = (gap / self.margin_m).clamp(0, 1)
         imagined = torch.maximum(head, blocked) * self.weights(futures)
-        if futures.trodden_NF is not None:
-            trodden = torch.from_numpy(futures.trodden_NF).to(imagined.device)
-            moving = moves(futures)
-            unknown = 1 - (1 - imagined) * (1 - self.missed * moving)
-            imagined = torch.where(trodden, self.trodden * imagined, unknown)
+        if futures.free_NF is not None:
+            free = like_rollout(futures, futures.free_NF)
+            imagined = imagined * (1 - self.known_free * free)
+            imagined = 1 - (1 - imagined) * (1 - self.missed * moves(futures) * (1 - free))
+        imagined = 1 - (1 - imagined) * (1 - self.seen(futures)[:, : imagined.shape[1]])
         return torch.maximum(imagined, bumped(futures)) if len(known_bumps(futures)) else imagined
+
+    def seen(self, futures: Futures) -> Tensor:
+        """Probability of contact with what the camera saw, in each frame of all commands (N, all)."""
+        return once(futures, ("seen", self), lambda: self._seen(futures))
+
+    def _seen(self, futures: Futures) -> Tensor:
+        proposed = futures.proposed or futures.candidates
+        if futures.barred_NF is None:
+            return like_rollout(futures, np.zeros(proposed.poses_NF3.shape[:2]))
+        moving_NF = np.hypot(proposed.twists_NF3[..., 0], proposed.twists_NF3[..., 1]) > _MOVING_MPS
+        return like_rollout(futures, self.barred * moving_NF * futures.barred_NF)
 
     def weights(self, futures: Futures) -> Tensor:
         """How much each frame counts, shape (F,)."""
@@ -63,15 +77,19 @@ class ContactModel:
         """Probability that nothing was touched up to the end of each frame, shape (N, F)."""
         return once(futures, ("survival", self), lambda: torch.cumprod(1 - self.hazard(futures), dim=1))
 
-    def expected(self, futures: Futures, value_NF: Tensor) -> Tensor:
-        """Expectation (N, F) of a value of the pose, for a robot that stays where it touches something.
+    def survival_to_the_end(self, futures: Futures) -> Tensor:
+        """The same for all commands, shape (N, all).
 
-        Values of further frames than were imagined take the way there to be free: not to know is no reason
-        to stay, and the next plan will know more.
+        Beyond what was imagined the way is taken to be free, but for what the camera saw: not to know is no
+        reason to stay, and the next plan will know more.
         """
         survival = self.survival(futures)
-        beyond = value_NF.shape[1] - survival.shape[1]
-        survival = torch.cat([survival, survival[:, -1:].expand(-1, beyond)], dim=1)
+        beyond = torch.cumprod(1 - self.seen(futures)[:, survival.shape[1] :], dim=1)
+        return torch.cat([survival, survival[:, -1:] * beyond], dim=1)
+
+    def expected(self, futures: Futures, value_NF: Tensor) -> Tensor:
+        """Expectation (N, all) of a value of the pose, for a robot that stays where it touches something."""
+        survival = self.survival_to_the_end(futures)
         before = torch.cat([torch.ones_like(survival[:, :1]), survival[:, :-1]], dim=1)
         stopped = torch.cumsum((before - survival) * value_NF, dim=1)
         return stopped + survival * value_NF
@@ -171,12 +189,25 @@ def bumped(futures: Futures) -> Tensor:
 
 
 def goal_distance(futures: Futures) -> Tensor:
-    """Metres (N, F) to the goal from each pose that the commands ask for, to the end of the commands."""
-    assert isinstance(futures.goal, Goal)
-    goal = futures.goal
+    """Metres (N, F) to the goal from each pose that the commands ask for, to the end of the commands.
+
+    Where it is known what lies between, the way around that; never less than the straight line.
+    """
     poses_NF3 = (futures.proposed or futures.candidates).poses_NF3
-    away_NF = np.hypot(poses_NF3[..., 0] - goal.x_m, poses_NF3[..., 1] - goal.y_m)
-    return once(futures, "goal distance", lambda: like_rollout(futures, away_NF))
+    return once(futures, "goal distance", lambda: like_rollout(futures, _goal_distance(futures, poses_NF3)))
+
+
+def start_distance(futures: Futures) -> float:
+    """The same from where the robot is; the goal's tolerance, where that is more."""
+    assert isinstance(futures.goal, Goal)
+    return max(float(_goal_distance(futures, futures.start.pose_3[None])[0]), futures.goal.tolerance_m)
+
+
+def _goal_distance(futures: Futures, poses_3: FloatArray) -> FloatArray:
+    goal = futures.goal
+    assert isinstance(goal, Goal)
+    away = np.hypot(poses_3[..., 0] - goal.x_m, poses_3[..., 1] - goal.y_m)
+    return away if futures.way_left is None else np.maximum(away, futures.way_left(poses_3[..., :2]))
 
 
 def zeros(futures: Futures) -> Tensor:

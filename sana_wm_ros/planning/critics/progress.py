@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sana_wm_ros.planning.critics.contact import ContactModel, zeros
+from sana_wm_ros.planning.critics.contact import ContactModel, start_distance, zeros
 from sana_wm_ros.planning.types import Futures, Goal
 
 
@@ -25,9 +25,6 @@ class Progress:
 
     def score(self, futures: Futures) -> Tensor:
         """Share of the way, shape (N,)."""
-        goal = futures.goal
-        if not isinstance(goal, Goal):
+        if not isinstance(futures.goal, Goal):
             return zeros(futures)
-        x, y = futures.start.pose_3[:2]
-        way = max(float(((x - goal.x_m) ** 2 + (y - goal.y_m) ** 2) ** 0.5), goal.tolerance_m)
-        return self.contact.goal_distance(futures).mean(dim=1) / way
+        return self.contact.goal_distance(futures).mean(dim=1) / start_distance(futures)
