@@ -31,3 +31,12 @@ def test_out_of_reach_is_unknown():
 
 def test_far_walls_never_become_as_sure_as_near_ones():
     assert most_sure(np.array([0.8, 1.6, 3.2], np.float32)) == pytest.approx([3.0, 3.0, 0.75])
+
+
+def test_no_clearance_at_all_is_no_division_by_zero():
+    with np.errstate(all="raise"):
+        zero = np.zeros(2, np.float32)
+        assert (
+            np.isfinite(log_odds(np.array([0.0, 1.0], np.float32), zero)).all()
+            and (most_sure(zero) == 3.0).all()
+        )
