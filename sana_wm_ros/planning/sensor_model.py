@@ -1,9 +1,9 @@
 """What a clearance that the model reads from a picture says of the cells around the camera.
 
-An inverse sensor model (Thrun, Burgard, Fox, "Probabilistic Robotics", 2005, section 9.2), drawn through what nano reads
-on tours through validation buildings: ``scripts/sensor_model_table.py`` prints, by range relative to the clearance
-in their direction, how many cells in view are blocked, against all of them. A model reads ranges to a fifth or
-so: half of a wall's evidence lies before it, half behind.
+An inverse sensor model (Thrun, Burgard, Fox, "Probabilistic Robotics", 2005, section 9.2), drawn through what nano
+reads on tours through validation buildings: ``scripts/sensor_model_table.py`` prints, by range relative to the
+clearance in their direction, how many cells in view are blocked, against all of them. A model reads ranges to a
+fifth or so: half of a wall's evidence lies before it, half behind.
 """
 
 from __future__ import annotations
