@@ -102,21 +102,21 @@ class RobotRig:
         )
 
     def assert_stops_within(self, begin_s: float, limit_s: float = 0.5, *, watch_s: float = 0.8) -> None:
-        """A zero command within the limit of a cause at ``begin_s``, and nothing but zero after it."""
+        """Zero commands, and from ``limit_s`` after the cause at ``begin_s`` on nothing else."""
         self.wait_until(
             lambda: any(t > begin_s and not c.any() for t, c in list(self.commands)), "a zero command"
         )
-        first_s = next(t for t, c in self.commands if t > begin_s and not c.any())
         time.sleep(watch_s)
-        late_s = first_s - begin_s
+        after = [(t, c) for t, c in list(self.commands) if t > begin_s]
+        first_s = next(t for t, c in after if not c.any()) - begin_s
+        moved_s = max((t for t, c in after if c.any()), default=begin_s) - begin_s
         sleepy_s = max((late for t, late in self._ticks if t > begin_s), default=0.0)
-        if late_s > limit_s and sleepy_s > 0.1:
+        if max(first_s, moved_s) > limit_s and sleepy_s > 0.1:
             pytest.skip(
                 f"this machine is too busy for a bound: a thread of the rig woke {sleepy_s:.2f} s late"
             )
-        assert late_s <= limit_s
-        after = [c for t, c in list(self.commands) if t > first_s]
-        assert not np.any(after), "commands after the first zero must be zero"
+        assert first_s <= limit_s
+        assert moved_s <= limit_s, "the robot was moved again"
 
     def stopped_for(self, kind: str) -> bool:
         return any(kind in text for _, name, text in self.diagnostics if name.endswith("motion"))
