@@ -61,6 +61,15 @@ def train(
         bool | None,
         typer.Option(help="world-model: keyframes moved to an imagined frame's rays enter with it"),
     ] = None,
+    architecture: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="world-model: NAME=VALUE, another switch of the transformer, as bounded_keys=false"
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option(help="world-model: of --init take the autoencoder and the sizes, no weights")
+    ] = False,
     objective: Annotated[
         list[str] | None,
         typer.Option(help="world-model: NAME=VALUE, a number of the objective, as place_weight=2"),
@@ -110,9 +119,10 @@ def train(
             }
             if objective:
                 settings["objective"] = _objective(objective)
-            memory = _given({"keyframes": keyframes, "keyframe_guide": guide})
+            switches = _given({"keyframes": keyframes, "keyframe_guide": guide}) | _switches(architecture)
+            begin = {"out": out, "init": init, "heads": _sizes(heads), "fresh": fresh}
             trainer = _world_model_trainer(
-                settings, preset, device, schedule, data, out, init, drives, memory, _sizes(heads), console
+                settings, preset, device, schedule, data, begin, drives, switches, console
             )
     except (ValueError, RuntimeError) as error:
         console.print(f"[red]{error}[/red]")
@@ -158,6 +168,23 @@ def _objective(entries: list[str]) -> Objective:
     return Objective(**changes)
 
 
+def _switches(entries: list[str] | None) -> dict[str, Any]:
+    """Fields of the transformer's configuration by name; ValueError names those there are."""
+    from dataclasses import fields
+
+    import yaml
+
+    from sana_wm_ros.world_model.config import TransformerConfig
+
+    known, switches = [field.name for field in fields(TransformerConfig)], {}
+    for entry in entries or []:
+        name, sign, value = entry.partition("=")
+        if name not in known or not sign:
+            raise ValueError(f"--architecture {entry!r}; expected one of {', '.join(known)}, and =VALUE")
+        switches[name] = yaml.safe_load(value)
+    return switches
+
+
 def _sizes(entries: list[str] | None) -> dict[str, int]:
     """Sizes of the heads by name; ValueError names those there are."""
     known, sizes = ("token_width", "hidden", "layers"), {}
@@ -200,11 +227,9 @@ def _world_model_trainer(
     device: str,
     schedule: Schedule,
     data: list[Path],
-    out: Path,
-    init: Path | None,
+    begin: dict[str, Any],
     drives: int | None,
-    memory: dict[str, Any],
-    heads: dict[str, int],
+    switches: dict[str, Any],
     console: Console,
 ) -> WorldModelTrainer:
     from dataclasses import replace
@@ -218,13 +243,14 @@ def _world_model_trainer(
     from sana_wm_ros.world_model.presets import sizes_of
 
     transformer, _, new_heads = sizes_of(preset)
-    training = WorldModelTraining(model=transformer, heads=replace(new_heads, **heads), **_given(settings))
+    out, heads = begin["out"], replace(new_heads, **begin["heads"])
+    training = WorldModelTraining(model=transformer, heads=heads, **_given(settings))
     processes = join(device)
     console.quiet = console.quiet or not processes.first
-    start = start_of(out, init, training, heads)
+    start = start_of(training=training, **begin)
     training = start.training
-    if memory:
-        training = replace(training, model=replace(training.model, **memory))
+    if switches:
+        training = replace(training, model=replace(training.model, **switches))
     if processes.first:
         keep_autoencoder(start.autoencoder, out)
     else:

@@ -79,13 +79,18 @@ class Start:
 
 
 def start_of(
-    out: Path, init: Path | None, training: WorldModelTraining, heads: dict[str, int] | None = None
+    out: Path,
+    init: Path | None,
+    training: WorldModelTraining,
+    heads: dict[str, int] | None = None,
+    *,
+    fresh: bool = False,
 ) -> Start:
     """Where a run in ``out`` begins: where it was, or from ``init``.
 
     init: the run folder of an autoencoder, the run folder of a world model (its averaged weights), or a model
-    folder; the last two also decide the sizes, but for heads that ``heads`` makes larger. Raises ``BadRun``
-    when there is neither.
+    folder; the last two also decide the sizes, but for heads that ``heads`` makes larger. fresh: of them, only
+    the autoencoder and the sizes are taken. Raises ``BadRun`` when there is neither.
     """
     config = RunFolder(path=out).config() if (out / "config.yaml").exists() else None
     if config is not None:
@@ -101,22 +106,25 @@ def start_of(
         model = load_model(init)
         sized = replace(training, model=model.transformer.config, heads=model.heads.config)
         weights = weights_of(model, contact_weight=training.objective.contact_weight)
-        return _with_heads(Start(training=sized, autoencoder=model.autoencoder, weights=weights), heads)
+        begun = Start(training=sized, autoencoder=model.autoencoder, weights=None if fresh else weights)
+        return _with_heads(begun, heads)
     if kept_autoencoder(init) is not None:
         config, state = stored_run(init, "world-model")
         kept = kept_autoencoder(init)
         assert kept is not None
         weights = dict(state["average"]["values"])
-        begun = Start(training=_sized(training, config), autoencoder=kept, weights=weights)
+        begun = Start(training=_sized(training, config), autoencoder=kept, weights=None if fresh else weights)
         return _with_heads(begun, heads)
     return Start(training=training, autoencoder=autoencoder_of_run(init), weights=None)
 
 
 def _with_heads(start: Start, sizes: dict[str, int] | None) -> Start:
     """The same with larger heads, which say at first what the smaller ones said."""
-    if not sizes or start.weights is None:
-        return start
     training, prefix = start.training, "heads."
+    if not sizes:
+        return start
+    if start.weights is None:
+        return replace(start, training=replace(training, heads=replace(training.heads, **sizes)))
     small = Heads(training.heads, training.model.width, training.model.tokens)
     small.load_state_dict(
         {n.removeprefix(prefix): v for n, v in start.weights.items() if n.startswith(prefix)}

@@ -135,6 +135,8 @@ class TwoBranchAttention(nn.Module):
             factor_FBHS = None if factor_FBSH1 is None else factor_FBSH1[..., 0].transpose(2, 3)
             parts = fused.unplace(x_FBSHD, factor_FBHS, _tables(segment, segment.query_FBS44))
         main, camera = (part.to(kind) for part in parts)
+        if not self.config.main_branch:
+            main = torch.zeros_like(main)
         joined = torch.addmm(main.flatten(0, 2), camera.flatten(0, 2), self.out_proj_cam.weight.t())
         joined = (joined + self.out_proj_cam.bias).view_as(gate_FBSC)
         gated = joined * nn.functional.silu(gate_FBSC.float()).to(kind)

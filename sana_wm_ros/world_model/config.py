@@ -53,6 +53,7 @@ class TransformerConfig:
     softmax_bf16: queries, keys and values of softmax blocks are rounded to bfloat16, as published code does.
     causal_softmax: softmax blocks see no later chunk. Off, they see the whole clip, which must come at once.
     carried_camera_conv: the camera branch's short convolution sees the chunk before, like the main branch's.
+    main_branch: attention without places beside the camera branch; off only to measure what it is worth.
     """
 
     width: int = 128
@@ -90,6 +91,7 @@ class TransformerConfig:
     softmax_bf16: bool = _later(False)
     causal_softmax: bool = _later(True)
     carried_camera_conv: bool = _later(True)
+    main_branch: bool = _later(True)
 
     def __post_init__(self) -> None:
         whole = {
@@ -116,7 +118,7 @@ class TransformerConfig:
                 raise BadConfig(f"{name} is {value!r}; expected a number from {low_real} to {high_real}")
         switches = (
             "bounded_keys", "truncate_timesteps", "blank_pure_noise", "renorm", "softmax_bf16",
-            "causal_softmax", "carried_camera_conv", "keyframe_guide",
+            "causal_softmax", "carried_camera_conv", "keyframe_guide", "main_branch",
         )  # fmt: skip
         for name in switches:
             if not isinstance(getattr(self, name), bool):
