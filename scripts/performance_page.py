@@ -333,14 +333,20 @@ def ablation(record: dict[str, Any]) -> str:
 
 def ablations(whole: dict[str, Any], less: list[dict[str, Any]]) -> str:
     """One table: the measures of a model, and of it without something."""
-    columns = [whole, *less]
-    titles = ["whole", *map(ablation, less)]
     lines = [
         f"\n## {whole['name']}: what its parts are worth\n",
         f"`{whole['command']}` and the same with one thing taken away; {whole['results']['drives']} drives.\n",
-        f"| what | {' | '.join(titles)} |",
-        "|---" * (len(columns) + 1) + "|",
+        *side_by_side([whole, *less], ["whole", *map(ablation, less)]),
     ]
+    lines += [f"| {what} | {value}{' |' * len(less)} |" for what, value in looks(whole).items()]
+    trained = {record["settings"]["trained_by"] for record in less if "trained_by" in record["settings"]}
+    lines += [f"\nSelf-forcing, from the shipped weights: `{command}`." for command in sorted(trained)]
+    return "\n".join(lines)
+
+
+def side_by_side(columns: list[dict[str, Any]], titles: list[str]) -> list[str]:
+    """Lines of a table: the measures that all quality records have, a column each."""
+    lines = [f"| what | {' | '.join(titles)} |", "|---" * (len(columns) + 1) + "|"]
     values = [
         {entry["measure"]: entry for entry in record["results"]["goals"] if entry["value"] is not None}
         for record in columns
@@ -350,9 +356,25 @@ def ablations(whole: dict[str, Any], less: list[dict[str, Any]]) -> str:
             unit = f", {entry['unit']}" if entry["unit"] else ""
             cells = " | ".join(f"{column[measure]['value']:.2f}" for column in values)
             lines.append(f"| {measure}{unit} | {cells} |")
-    lines += [f"| {what} | {value}{' |' * len(less)} |" for what, value in looks(whole).items()]
-    trained = {record["settings"]["trained_by"] for record in less if "trained_by" in record["settings"]}
-    lines += [f"\nSelf-forcing, from the shipped weights: `{command}`." for command in sorted(trained)]
+    return lines
+
+
+def trained_alike(runs: list[dict[str, Any]]) -> str:
+    """One table: models whose architecture differs, trained from scratch by the same command on the same drives."""
+    titles = [Path(record["settings"]["model"]).name.replace("-", " ") for record in runs]
+    lines = [
+        f"\n## quality of {', '.join(titles)}: trained alike\n",
+        f"`{runs[0]['command']}` and so on; {runs[0]['results']['drives']} drives.\n",
+        *side_by_side(runs, titles),
+    ]
+    trainings = [record["settings"]["training"] for record in runs]
+    for key, words in (
+        ("steps", "training steps"),
+        ("latent_frames", "latent frames"),
+        ("minutes", "minutes"),
+    ):
+        lines.append(f"| {words} | {' | '.join(f'{training[key]:g}' for training in trainings)} |")
+    lines += [f"\nTrained by `{record['settings']['trained_by']}`." for record in runs]
     return "\n".join(lines)
 
 
@@ -360,9 +382,10 @@ def page(folder: Path) -> str:
     """The whole page from all result files of a folder."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     less = [record for record in records if record["name"].startswith("quality") and ablation(record)]
-    sections = {}
+    runs = [record for record in records if "training" in record["settings"]]
+    sections = {"quality_runs": trained_alike(runs)} if runs else {}
     for record in records:
-        if record not in less:
+        if record not in less and record not in runs:
             mine = [other for other in less if other["name"].startswith(record["name"])]
             sections[record["name"]] = ablations(record, mine) if mine else section(record)
     sections |= {name: unmeasured(name) for name in ON_A_GPU if name not in sections}

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sana_wm_ros.training.episodes import Episode
+    from sana_wm_ros.world_model.model import NavigationModel
     from sana_wm_ros.world_model.protocol import WorldModel
 
 
@@ -28,7 +29,9 @@ _KINDS = (("tour", 100.5, 1.25, 0), ("revisit", 100.5, 1.25, 20_000), ("bump", 6
 
 
 def model_quality(
-    model: Annotated[Path, typer.Option(help="Model folder.")] = Path("models/nano"),
+    model: Annotated[Path, typer.Option(help="Model folder, or a training's run folder.")] = Path(
+        "models/nano"
+    ),
     family: Annotated[str, typer.Option(help="Kind of buildings: lab or varied.")] = "lab",
     split: Annotated[Split, typer.Option(help="Seeds: validation while working, test for what is said.")] = (
         Split.validation
@@ -64,13 +67,13 @@ def model_quality(
     from sana_wm_ros.training.drive_check import BASELINES, Ablation
     from sana_wm_ros.training.quality import judged
     from sana_wm_ros.training.validation import draw_film_strips, validate
-    from sana_wm_ros.world_model.checkpoint import load_model
 
     console = Console()
     load = shared.refuse_load(force=True)  # nothing here is timed
     torch.set_num_threads(threads)
     ablation = Ablation(steps=steps, memory_s=memory_s, keyframes=keyframes, window=window)
-    loaded = ablation.of(load_model(model))
+    whole, training = opened(model)
+    loaded = ablation.of(whole)
     lpips = shift_tolerant_lpips()
     if lpips is None:
         console.print("no ST-LPIPS: pip install stlpips-pytorch, which brings its weights")
@@ -97,6 +100,7 @@ def model_quality(
     name = "_".join(["quality", model.name, family, split.value, *(f"{k}_{v:g}" for k, v in taken.items())])
     settings = {"model": str(model), "family": family, "split": split.value, "drives": drives}
     settings |= {"seen_s": seen_s, "ahead_s": ahead_s, **vars(ablation)}
+    settings |= {"training": training} if training else {}
     path = shared.keep(name, results=results, settings=settings, load=load, out=out)
     draw_film_strips(films, path.with_suffix(".png"))
     rows = {}
@@ -112,6 +116,14 @@ def model_quality(
     shared.show(
         console, f"{model.name}, {family}, {split.value} seeds, {results['drives']} drives", rows, path
     )
+
+
+def opened(place: Path) -> tuple[NavigationModel, dict[str, object]]:
+    """A model, and facts about its training where ``place`` is that training's run folder."""
+    from sana_wm_ros.training.export import kept_autoencoder, model_of_run
+    from sana_wm_ros.world_model.checkpoint import load_model
+
+    return (load_model(place), {}) if kept_autoencoder(place) is None else model_of_run(place)
 
 
 def true_world(episode: Episode) -> WorldModel:

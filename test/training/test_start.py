@@ -10,6 +10,7 @@ import torch
 from tiny_training import TINY
 from torch import nn
 
+from sana_wm_ros.cli import benchmark_model
 from sana_wm_ros.training.export import keep_autoencoder, model_of_run, start_of
 from sana_wm_ros.training.latents import load_drives
 from sana_wm_ros.training.run_folder import BadRun, RunFolder
@@ -48,6 +49,22 @@ def test_a_model_folder_is_gone_on_with_from_the_logits_that_training_had(
     assert start.weights is not None
     for name, value in run.average.values.items():
         torch.testing.assert_close(start.weights[name], value, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["a run", "a model folder"])
+def test_a_fresh_start_takes_the_autoencoder_and_the_sizes_and_no_weights(
+    run: WorldModelTrainer, tmp_path: Path, kind: str
+) -> None:
+    init = run.folder.path
+    if kind == "a model folder":
+        init = tmp_path / "model"
+        save_model(init, model_of_run(run.folder.path)[0])
+    start = start_of(tmp_path / "next", init, WorldModelTraining(), {"hidden": 24}, fresh=True)
+    assert start.weights is None
+    assert start.training.model == TINY.model
+    assert (start.training.heads.hidden, start.training.heads.token_width) == (24, TINY.heads.token_width)
+    for name, value in run.autoencoder.state_dict().items():
+        torch.testing.assert_close(start.autoencoder.state_dict()[name], value)
 
 
 def test_a_run_that_is_there_goes_on_whatever_init_says(run: WorldModelTrainer, tmp_path: Path) -> None:
@@ -120,3 +137,34 @@ def test_a_training_may_go_on_with_larger_heads(run: WorldModelTrainer, tmp_path
     torch.testing.assert_close(
         larger.heads(features).log_clearance_BFK, heads(features).log_clearance_BFK, atol=1e-5, rtol=1e-5
     )
+
+
+def test_a_run_is_measured_like_a_model_folder(run: WorldModelTrainer, tmp_path: Path) -> None:
+    model, training = benchmark_model.opened(run.folder.path)
+    assert (training["steps"], training["seed"]) == (2, TINY.seed)
+    for name, value in run.averaged()[0].state_dict().items():
+        assert torch.equal(model.transformer.state_dict()[name], value)
+    save_model(tmp_path / "model", model)
+    assert benchmark_model.opened(tmp_path / "model")[1] == {}
+
+
+def test_with_only_heads_trained_the_transformer_stays_bit_for_bit(
+    run: WorldModelTrainer, tmp_path: Path
+) -> None:
+    start = start_of(tmp_path / "next", run.folder.path, replace(TINY, only_heads=True), {"hidden": 24})
+    assert start.weights is not None
+    trainer = WorldModelTrainer(
+        start.training,
+        Schedule(steps=3),
+        start.autoencoder,
+        run.clips.drives,
+        tmp_path / "next",
+        start_from=start.weights,
+    )
+    before = {name: value.clone() for name, value in trainer.heads.state_dict().items()}
+    trainer.run()
+    transformer, heads = trainer.averaged()
+    for name, value in transformer.state_dict().items():
+        assert torch.equal(value, start.weights[f"transformer.{name}"])
+    for name, value in heads.state_dict().items():
+        assert not torch.equal(value, before[name]), name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -156,3 +158,17 @@ def test_every_parameter_learns(tiny: SanaTransformer) -> None:
     idle = [n for n, p in tiny.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     tiny.zero_grad(set_to_none=True)
     assert idle == []
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("main_branch", [True, False])
+def test_without_its_main_branch_nothing_is_read_from_it(main_branch: bool) -> None:
+    torch.manual_seed(0)
+    model = SanaTransformer(replace(TINY, main_branch=main_branch))
+    x, track = latents(1, FRAMES), drive(1, FRAMES)
+    before, _, _ = run_in_parts(model, x, track, [CHUNKS])
+    for block in model.blocks:
+        block.attn.qkv.weight.mul_(-1.7)
+    after, _, _ = run_in_parts(model, x, track, [CHUNKS])
+    assert before.std() > 0.1
+    assert torch.equal(before, after) == (not main_branch)
