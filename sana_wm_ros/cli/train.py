@@ -78,9 +78,6 @@ def train(
         list[str] | None,
         typer.Option(help="world-model: NAME=SIZE, larger than --init's: token_width, hidden or layers"),
     ] = None,
-    only_heads: Annotated[
-        bool, typer.Option(help="world-model: the transformer stays as it is, bit for bit")
-    ] = False,
     anchor_m: Annotated[
         float | None,
         typer.Option(min=0.0, help="world-model: half of the clips have their anchor up to so far away"),
@@ -118,7 +115,6 @@ def train(
                 "matrix_rate": matrix_rate,
                 "curriculum": _curriculum(curriculum),
                 "anchor_m": anchor_m,
-                "only_heads": only_heads or None,
                 "seed": seed,
             }
             if objective:

@@ -33,7 +33,6 @@ class WorldModelTraining:
     curriculum: (share of the training done, clip length in latent frames), in order; a quarter of the steps
     go back to an earlier length. frames_per_step: latent frames of a batch, whatever the length of its
     clips. anchor_m: half of the clips have their anchor up to so far from their first frame, as long drives do.
-    only_heads: the transformer stays as it is, bit for bit, and only the heads learn.
     """
 
     model: TransformerConfig = NANO
@@ -42,7 +41,6 @@ class WorldModelTraining:
     curriculum: tuple[tuple[float, int], ...] = ((0.0, 24), (0.45, 32), (0.65, 64), (0.85, 116))
     frames_per_step: int = 120
     anchor_m: float = 0.0
-    only_heads: bool = False
     matrix_rate: float = 5e-3
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
@@ -83,7 +81,6 @@ class WorldModelTrainer:
         self.modules.to(self.processes.device)
         if start_from is not None:
             begin_with(self.modules, start_from)
-        self.transformer.requires_grad_(not training.only_heads)
         self.clips = ClipSampler(
             drives, per_latent=training.model.raw_per_latent, seed=training.seed, anchor_m=training.anchor_m
         )

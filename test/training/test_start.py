@@ -146,25 +146,3 @@ def test_a_run_is_measured_like_a_model_folder(run: WorldModelTrainer, tmp_path:
         assert torch.equal(model.transformer.state_dict()[name], value)
     save_model(tmp_path / "model", model)
     assert benchmark_model.opened(tmp_path / "model")[1] == {}
-
-
-def test_with_only_heads_trained_the_transformer_stays_bit_for_bit(
-    run: WorldModelTrainer, tmp_path: Path
-) -> None:
-    start = start_of(tmp_path / "next", run.folder.path, replace(TINY, only_heads=True), {"hidden": 24})
-    assert start.weights is not None
-    trainer = WorldModelTrainer(
-        start.training,
-        Schedule(steps=3),
-        start.autoencoder,
-        run.clips.drives,
-        tmp_path / "next",
-        start_from=start.weights,
-    )
-    before = {name: value.clone() for name, value in trainer.heads.state_dict().items()}
-    trainer.run()
-    transformer, heads = trainer.averaged()
-    for name, value in transformer.state_dict().items():
-        assert torch.equal(value, start.weights[f"transformer.{name}"])
-    for name, value in heads.state_dict().items():
-        assert not torch.equal(value, before[name]), name
