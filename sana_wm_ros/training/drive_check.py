@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sana_wm_ros.geometry.camera import camera_poses
 from sana_wm_ros.training.episodes import Episode
 from sana_wm_ros.training.futures import commanded, observe
 from sana_wm_ros.training.places import SEEN_M, place_target, travel_distance, view_distance
@@ -69,7 +70,8 @@ class DriveCheck:
     psnr_F: decoded frames against what was then seen, dB by name. sharpness_F: how much of the truth's
     edges an imagined frame has. still_error_F: latent distance (RMS) of a held pose from the last view.
     place_seen_F: a view within ``SEEN_M`` was seen in the context. back_F: such a view, and none nearer than
-    that for ``AWAY_S`` before this visit. range_error_F: mean absolute log error by name. uncertainty_F and
+    that for ``AWAY_S`` before this visit. range_error_F: mean absolute log error by name; "seen
+    then" is read after the frame itself was seen, so that what is over it is imagination's share. uncertainty_F and
     latent_error_F: what the model expected of itself, and what came of it. place_correlation: of distances between
     imagined place embeddings with those that driving distances ask for. pictures: the last raw frame of
     each latent frame by name, (F, H, W, 3). perceptual_L: how different these look from the truth at
@@ -213,6 +215,7 @@ def check_drive(
     leads = perceptual_frames(frames, period_s)
     true_m = episode.clearance_TK[ends].clip(MIN_RANGE_M, ceiling_m)
     guess_m = rollout.clearance_NFK[0].clamp_min(MIN_RANGE_M).numpy()
+    seen_m = ranges_seen(model, episode, seen, frames)
     past_m = episode.clearance_TK[now].clip(MIN_RANGE_M, ceiling_m)[None]
     place, back = places_seen(
         episode.poses_T3[: ends[-1] + 1 : per].astype(np.float64), seen, round(AWAY_S / period_s)
@@ -227,6 +230,7 @@ def check_drive(
         range_error_F={
             "model": np.abs(np.log(guess_m / true_m)).mean(1),
             "last ranges": np.abs(np.log(past_m / true_m)).mean(1),
+            "seen then": np.abs(np.log(seen_m / true_m)).mean(1),
         },
         uncertainty_F=rollout.uncertainty_NF[0].double().numpy(),
         latent_error_F=_rms(rollout.latents_NFCHW[0] - latents[seen:]),
@@ -241,6 +245,17 @@ def check_drive(
             if perceptual is not None and (pictures := rows[name]) is not None
         },
     )
+
+
+def ranges_seen(model: NavigationModel, episode: Episode, seen: int, frames: int) -> Floats:
+    """Ranges (F, K) in metres that the model reads once it has seen a frame, as planners ask it: standing there."""
+    context, rows = observe(model, episode, seen), []
+    for latent in range(seen + 1, seen + frames + 1):
+        context = observe(model, episode, latent, context)
+        here_3 = episode.poses_T3[(latent - 1) * model.spec.frames_per_latent]
+        stay = torch.from_numpy(camera_poses(here_3[None, None], episode.T_base_camera_44))
+        rows.append(context.fork(1).imagine(stay)[1].clearance_NFK[0, 0])
+    return np.asarray(torch.stack(rows).clamp_min(MIN_RANGE_M).double().numpy())
 
 
 def perceptual_frames(frames: int, period_s: float) -> list[int]:

@@ -85,9 +85,7 @@ class WorldModelTrainer:
             drives, per_latent=training.model.raw_per_latent, seed=training.seed, anchor_m=training.anchor_m
         )
         self.channel_weight_C = channel_weights(autoencoder, drives).to(self.processes.device)
-        matrices, others = split_parameters(
-            [self.heads] if training.only_heads else [self.transformer, self.heads]
-        )
+        matrices, others = split_parameters([self.transformer, self.heads])
         self.muon = Muon(matrices, lr=training.matrix_rate, weight_decay=training.weight_decay)
         self.adam = torch.optim.AdamW(others, lr=training.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
         self.guard = FiniteGuard()

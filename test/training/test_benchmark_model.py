@@ -31,6 +31,9 @@ def test_the_shipped_model_is_measured_on_drives_recorded_for_it(
     assert results["horizons_s"] == [0.5, 1.0, 2.0, 5.0, 10.0]
     # a trained model beats the trivial guesses where it is easy to
     assert results["psnr_db"]["model"][0] > results["psnr_db"]["context mean"][0]
+    # ranges are read best from what is seen, worse from what is imagined
+    ranges = results["clearance_log_error"]
+    assert 0 < ranges["seen then"][-1] < ranges["model"][-1]
     assert results["contact"]["starts"] > 0
     assert -1.0 <= results["candidates"]["spearman"] <= 1.0
     assert 0.0 <= results["candidates"]["regret"] <= 1.0
