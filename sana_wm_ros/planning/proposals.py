@@ -15,6 +15,7 @@ from sana_wm_ros.planning.motion_models import from_knots, max_curvature
 from sana_wm_ros.planning.recipes import Commitment, Recipe, along, drive
 from sana_wm_ros.planning.types import Candidates, FloatArray, Goal, PlaceGoal, Plan, Robot, RobotState
 
+_STANDS = 1e-3  # m/s and rad/s
 KINDS = ("ways", "openings", "curves", "primitives")
 
 
@@ -143,7 +144,10 @@ def _recipes(
             vias = along(np.concatenate([start.pose_3[None, :2], goal.path_M2]))
             recipes.append(Recipe(origin="given path", open_F3=stand_F3, vias_V2=vias, speed_mps=fast))
     if previous is not None:
-        recipes.append(Recipe(origin="last plan", open_F3=stand_F3, speed_mps=fast))
+        # Going on to the goal after a stand, beyond what is imagined, would look free and make waiting worth it.
+        stands = np.abs(previous.twists_F3[-1]).max() < _STANDS
+        until = settings.frames if stands else 0
+        recipes.append(Recipe(origin="last plan", open_F3=stand_F3, until=until, speed_mps=fast))
     for way in ways[: counts["ways"]]:
         recipes.append(Recipe(origin="imagined way", open_F3=stand_F3, vias_V2=along(way), speed_mps=fast))
     for way in openings[: counts["openings"]]:

@@ -149,6 +149,13 @@ def test_after_the_end_of_the_last_plan_it_goes_on_to_the_goal(kit):
     assert np.hypot(*(candidates.poses_NF3[2, -1, :2] - [3.0, 1.0])) < 0.2
 
 
+def test_after_the_end_of_a_last_plan_that_stands_it_stands(kit):
+    previous = kit.plan_from([[0.4, 0, 0], [0.2, 0, 0], [0, 0, 0], [0, 0, 0]], kit.state(v=0.4))
+    start = RobotState(time_s=1.0, pose_3=previous.poses_F3[1], twist_3=previous.twists_F3[1])
+    row = last_plan_row(kit, start, previous)
+    assert np.hypot(*(row[-1] - previous.poses_F3[-1])[:2]) < 0.1
+
+
 def test_a_plan_that_is_over_is_not_carried_on(kit):
     previous = kit.plan_from([[0.4, 0, 0]] * 4, kit.state())
     origins = propose(
