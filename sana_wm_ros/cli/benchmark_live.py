@@ -56,7 +56,8 @@ def live(
             results["loop"] = long_loop(first_seed, seconds, config, tell)
         if trials:
             results |= _trials(config, first_seed, trials, limit_s, tell)
-    path = keep(f"live_{Path(model).name}", results=results, settings=spoken, load=load, out=out)
+    name = f"live_{Path(model).name}" if seconds else f"live_trials_{Path(model).name}"
+    path = keep(name, results=results, settings=spoken, load=load, out=out)
     show(console, "in real time through the node", _rows(results), path)
 
 
