@@ -121,15 +121,14 @@ class Memory:
             self.free_space.follow(pose_3[:2], time_s)
             self.free_space.add_view(pose_3, clearance_K, camera_yaw_rad, half_view_rad)
 
-    def free(self, poses_NF3: FloatArray) -> FloatArray:
-        """How surely (N, F) the floor is free at these poses: 1 on the trail, less where the camera saw it."""
-        seen_NF = _SEEN_FREE * self.free_space.seen_free(poses_NF3[..., :2])
-        return np.where(self.trodden(poses_NF3), 1.0, seen_NF)
+    def known(self, poses_NF3: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """How surely (N, F) the floor is free at these poses, and how surely something stands there.
 
-    def barred(self, poses_NF3: FloatArray) -> FloatArray:
-        """How surely (N, F) something stands at these poses, by what the camera saw; 0 on the trail."""
-        barred_NF = self.free_space.barred(poses_NF3[..., :2])
-        return np.where(self.trodden(poses_NF3), 0.0, barred_NF)
+        On the trail 1 and 0, elsewhere by what the camera saw.
+        """
+        free_NF, barred_NF = self.free_space.seen(poses_NF3[..., :2])
+        trodden_NF = self.trodden(poses_NF3)
+        return np.where(trodden_NF, 1.0, _SEEN_FREE * free_NF), np.where(trodden_NF, 0.0, barred_NF)
 
     def imagined(self, futures: Futures) -> None:
         """Take in what was imagined for all candidates: its clearance, and the place of standing here."""

@@ -22,8 +22,8 @@ from sana_wm_ros.planning.rounds import Index, Round, Search, broken, rank
 from sana_wm_ros.planning.types import Candidates, FloatArray
 from sana_wm_ros.world_model.protocol import Batch, Rollout
 
-Score = Callable[[Candidates, Rollout], tuple[FloatArray, dict[str, FloatArray]]]
-"""Costs (N,) and shares of candidates (whole) and what was imagined of them (F frames), all finite."""
+Score = Callable[[Index, Rollout], tuple[FloatArray, dict[str, FloatArray]]]
+"""Costs (N,) and shares of some candidates (rows among all) and what was imagined of them (F frames), all finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def search(
             frames = min(stopwatch.affordable(settings), until - done)
             if frames == 0:
                 break
-            poses = camera_poses_NF44[torch.from_numpy(alive)][:, done : done + frames]
+            poses = camera_poses_NF44[:, done : done + frames][torch.from_numpy(alive)]
             with stopwatch.imagining(len(alive), frames):
                 batch, piece = batch.imagine(poses, generator=generator, steps=steps)
             pieces.append(piece)
@@ -143,7 +143,7 @@ def _score(
     rows = np.flatnonzero(finite_N)
     if len(rows):
         imagined = rollout if len(rows) == len(alive) else _select(rollout, torch.from_numpy(rows))
-        costs[rows], found = score(candidates.select(alive[rows]), imagined)
+        costs[rows], found = score(alive[rows], imagined)
         for name, share in found.items():
             shares[name] = np.full(len(alive), np.nan)
             shares[name][rows] = share

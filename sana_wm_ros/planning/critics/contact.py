@@ -193,21 +193,25 @@ def goal_distance(futures: Futures) -> Tensor:
 
     Where it is known what lies between, the way around that; never less than the straight line.
     """
+    return once(futures, "goal distance", lambda: like_rollout(futures, _goal_distance(futures)))
+
+
+def _goal_distance(futures: Futures) -> FloatArray:
     poses_NF3 = (futures.proposed or futures.candidates).poses_NF3
-    return once(futures, "goal distance", lambda: like_rollout(futures, _goal_distance(futures, poses_NF3)))
+    away_NF = _straight(futures, poses_NF3)
+    return away_NF if futures.left_NF is None else np.maximum(away_NF, futures.left_NF)
 
 
 def start_distance(futures: Futures) -> float:
     """The same from where the robot is; the goal's tolerance, where that is more."""
     assert isinstance(futures.goal, Goal)
-    return max(float(_goal_distance(futures, futures.start.pose_3[None])[0]), futures.goal.tolerance_m)
+    away_m = float(_straight(futures, futures.start.pose_3))
+    return max(away_m, futures.left_m or 0.0, futures.goal.tolerance_m)
 
 
-def _goal_distance(futures: Futures, poses_3: FloatArray) -> FloatArray:
-    goal = futures.goal
-    assert isinstance(goal, Goal)
-    away = np.hypot(poses_3[..., 0] - goal.x_m, poses_3[..., 1] - goal.y_m)
-    return away if futures.way_left is None else np.maximum(away, futures.way_left(poses_3[..., :2]))
+def _straight(futures: Futures, poses_3: FloatArray) -> FloatArray:
+    assert isinstance(futures.goal, Goal)
+    return np.hypot(poses_3[..., 0] - futures.goal.x_m, poses_3[..., 1] - futures.goal.y_m)
 
 
 def zeros(futures: Futures) -> Tensor:
