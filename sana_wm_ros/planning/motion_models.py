@@ -114,8 +114,9 @@ def roll_out(
         cos, sin = np.cos(middle), np.sin(middle)
         cos *= chord
         sin *= chord
-        np.add(before[0], cos * twists[0], out=poses[0])
-        np.add(before[1], sin * twists[0], out=poses[1])
+        np.multiply(cos, twists[0], out=poses[0])
+        np.multiply(sin, twists[0], out=poses[1])
+        poses[:2] += before[:2]
         if aside:
             poses[0] -= sin * twists[1]
             poses[1] += cos * twists[1]

@@ -85,9 +85,9 @@ class Pursuit:
         cruise, rate = self._slowing(left_2N, self._most_2N)
         if self._robot.drive == "ackermann":
             return self._steer(error, distance, cruise)
-        wanted = self._turn_and_go(error, distance, cruise, np.copysign(rate, error, out=rate))
-        if self._yaw_rad is not None and np.count_nonzero(self._arrived_N):
-            wanted = np.where(self._arrived_N, self._at_goal(poses_3N, self._yaw_rad), wanted)
+        wanted = self._turn_and_go(error, distance, cruise, rate)
+        if self._yaw_rad is not None and np.count_nonzero(arrived_N := self._at_N > self._ends_N):
+            wanted = np.where(arrived_N, self._at_goal(poses_3N, self._yaw_rad), wanted)
         return wanted
 
     def _move_on(self, reached_N: NDArray[np.bool_]) -> None:
@@ -99,7 +99,6 @@ class Pursuit:
             now_6N[3],
             now_6N[4:],
         )
-        self._arrived_N = self._at_N > self._ends_N
 
     def _to_target(self, poses_3N: FloatArray) -> tuple[FloatArray, FloatArray]:
         offset = self._targets_2N - poses_3N[:2]
@@ -119,13 +118,14 @@ class Pursuit:
         return np.minimum(speed_2N, most_2N, out=speed_2N)
 
     def _turn_and_go(
-        self, error: FloatArray, distance: FloatArray, cruise: FloatArray, turn: FloatArray
+        self, error: FloatArray, distance: FloatArray, cruise: FloatArray, rate: FloatArray
     ) -> FloatArray:
         wanted = np.zeros((3, len(error)))
+        np.copysign(rate, error, out=wanted[2])
         if self._robot.drive == "omnidirectional":
             # It also turns towards where it goes: the camera should see that.
             wanted[0], wanted[1] = cruise * np.cos(error), cruise * np.sin(error)
-            wanted[2] = np.where(distance > self._near_m, turn, 0.0)
+            wanted[2, distance <= self._near_m] = 0.0
             return wanted
         # Full speed within 30 degrees of the target, on the spot beyond 75, so curves stay smooth and narrow.
         share = np.cos(error)
@@ -134,7 +134,6 @@ class Pursuit:
         np.maximum(share, 0.0, out=share)
         np.minimum(share, 1.0, out=share)
         np.multiply(cruise, share, out=wanted[0])
-        wanted[2] = turn
         return wanted
 
     def _steer(self, error: FloatArray, distance: FloatArray, cruise: FloatArray) -> FloatArray:
