@@ -139,7 +139,9 @@ class FreeSpace:
             limit_PMM += np.float32(cell)
             blocked_PMM = range_PMM < limit_PMM
             blocked_PMM ^= free_PMM
-            seen_2PMM = np.stack([free_PMM, blocked_PMM]) * weight_P11[some]
+            seen_2PMM = np.empty((2, *free_PMM.shape), dtype=np.float32)
+            np.multiply(free_PMM, weight_P11[some], out=seen_2PMM[0])
+            np.multiply(blocked_PMM, weight_P11[some], out=seen_2PMM[1])
             for k, (x, y) in enumerate(at[some].astype(np.int64).tolist()):
                 found_2WW[:, x : x + window, y : y + window] += seen_2PMM[:, k]
         inner = slice(reach, reach + self.size)
@@ -325,11 +327,12 @@ class _Stamps:
         place_PMM = self._turn_SMM[table]
         place_PMM *= np.float32(sectors)
         place_PMM += first_P.astype(np.float32)[:, None, None]
-        sector_PMM = place_PMM.astype(np.int64)
         # A sector's number may be up to twice K too high: three rounds of clearances.
-        sector_PMM += 3 * sectors * np.arange(len(yaw_P))[:, None, None]
         rounds = np.tile(clearance_PK.astype(np.float32), 3)
-        return self._range_SMM[table], np.take(rounds, sector_PMM)
+        limit_PMM = np.empty_like(place_PMM)
+        for limit_MM, round_K, sector_MM in zip(limit_PMM, rounds, place_PMM.astype(np.int64), strict=True):
+            limit_MM[:] = round_K[sector_MM]
+        return self._range_SMM[table], limit_PMM
 
     def in_view(self, at_2: FloatArray, yaw_rad: float, half_view_rad: float) -> Mask:
         """Cells (M, M) around a place that lie in a view."""

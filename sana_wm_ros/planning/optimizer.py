@@ -158,8 +158,9 @@ def _score(
 
 def finite_rows(rollout: Rollout) -> NDArray[np.bool_]:
     """Which candidates (N,) have only finite values in all that was imagined."""
-    rows = [torch.isfinite(value).flatten(1).all(dim=1) for value in vars(rollout).values()]
-    finite: NDArray[np.bool_] = torch.stack(rows).all(dim=0).cpu().numpy()
+    # What is finite leaves 0 when taken off itself, all else NaN: a sum takes fewer steps than asking each number.
+    rows = [(value - value).flatten(1).sum(dim=1, dtype=torch.float32) for value in vars(rollout).values()]
+    finite: NDArray[np.bool_] = (torch.stack(rows).sum(dim=0) == 0).cpu().numpy()
     return finite
 
 
