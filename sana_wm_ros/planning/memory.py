@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sana_wm_ros.geometry import se2
-from sana_wm_ros.planning.critics.contact import ContactModel
+from sana_wm_ros.planning.critics.contact import ContactModel, drops
 from sana_wm_ros.planning.free_space import FreeSpace, FreeSpaceSettings
 from sana_wm_ros.planning.routes import Routes, WayLeft
 from sana_wm_ros.planning.tracking import references
@@ -151,8 +151,7 @@ class Memory:
 
     def _imagined_contacts(self, futures: Futures, survival_NF: Tensor) -> None:
         """Something is where a future most likely touches it first."""
-        before_NF = torch.cat([torch.ones_like(survival_NF[:, :1]), survival_NF[:, :-1]], dim=1)
-        drop_NF = (before_NF - survival_NF).double().cpu().numpy()
+        drop_NF = drops(survival_NF).double().cpu().numpy()
         poses_NF3, twists_NF3 = futures.candidates.poses_NF3, futures.candidates.twists_NF3
         rows, frames = np.nonzero(drop_NF > _CONTACT_DROP)
         heading = poses_NF3[rows, frames, 2] + np.where(twists_NF3[rows, frames, 0] < 0, np.pi, 0.0)

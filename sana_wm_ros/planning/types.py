@@ -140,8 +140,8 @@ class Futures:
     poses, as the robot was there or the camera saw it; barred_NF: how surely the camera saw something stand at the
     poses of all commands (None for both: nobody knows). bumps_B2: where something stopped it lately. left_NF and
     left_m: metres to the goal from the poses of all commands, and from the start, around what is known to be in the
-    way (None: the straight line). trust_s: the trust horizon, beyond which imagination counts less. shared: what one
-    critic worked out and others ask for as well.
+    way, so never less than the straight line (None: that). trust_s: the trust horizon, beyond which imagination counts
+    less. shared: what one critic worked out and others ask for as well.
     """
 
     start: RobotState

@@ -70,7 +70,7 @@ def test_the_way_around_what_is_known_to_be_in_the_way_counts(kit):
     # A wall stands before the goal: 3 m are left from anywhere on this side of x = 0.7, beyond it the straight line.
     futures = dataclasses.replace(
         kit.futures([*AHEAD, [[0.0, 0, 0]] * 4], goal=GOAL),
-        left_NF=np.array([[3.0, 3.0, 3.0, 0.0], [3.0] * 4]),
+        left_NF=np.array([[3.0, 3.0, 3.0, 0.2], [3.0] * 4]),
         left_m=3.0,
     )
     assert GoalPose(contact=PLAIN).score(futures) == pytest.approx([0.2, 3.0])
