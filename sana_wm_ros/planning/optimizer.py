@@ -83,6 +83,7 @@ def search(
     frames_total = min(len(candidates.times_F), _frames(candidates, settings.rounds_s[-1]))
     alive: Index = np.arange(len(candidates))
     finite_N: NDArray[np.bool_] = np.ones(len(candidates), dtype=np.bool_)
+    poses_NF44 = camera_poses_NF44  # of those that are alive
     rollout: Rollout | None = None
     rounds: list[Round] = []
     done, coming = 0, list(settings.rounds_s)
@@ -93,7 +94,7 @@ def search(
             frames = min(stopwatch.affordable(settings), until - done)
             if frames == 0:
                 break
-            poses = camera_poses_NF44[:, done : done + frames][torch.from_numpy(alive)]
+            poses = poses_NF44[:, done : done + frames].contiguous()
             with stopwatch.imagining(len(alive), frames):
                 batch, piece = batch.imagine(poses, generator=generator, steps=steps)
             pieces.append(piece)
@@ -116,7 +117,7 @@ def search(
         assert rollout is not None
         index = torch.from_numpy(keep)
         batch, rollout, alive = batch.select(index), _select(rollout, index), alive[keep]
-        finite_N = finite_N[keep]
+        finite_N, poses_NF44 = finite_N[keep], poses_NF44[index]
     return Search(
         rounds=tuple(rounds),
         ranking=rank(rounds),
