@@ -21,8 +21,9 @@ from sana_wm_ros.planning.optimizer import HalvingSettings, finite_rows, search
 from sana_wm_ros.planning.pace import Pace, duration_s
 from sana_wm_ros.planning.planner_settings import PlannerSettings
 from sana_wm_ros.planning.refinement import refine
-from sana_wm_ros.planning.rounds import Search
+from sana_wm_ros.planning.rounds import Index, Search
 from sana_wm_ros.planning.routes import WayLeft
+from sana_wm_ros.planning.survey import Surveyed, survey
 from sana_wm_ros.planning.trust import Foretold, TrustHorizon
 from sana_wm_ros.planning.types import Candidates, FloatArray, Futures, Goal, PlaceGoal, Robot, RobotState
 from sana_wm_ros.world_model.protocol import Context, Rollout
@@ -73,42 +74,53 @@ class Cycle:
         wanted = means.settings.proposals
         self.proposals = replace(wanted, speed_share=slower * wanted.speed_share)
 
+    @property
+    def candidates(self) -> Candidates:
+        """All so far."""
+        return self._surveyed.candidates
+
     def propose(self, candidates: Candidates) -> None:
         """Begin with these, and with what is known to lie before the goal now."""
-        self.candidates, goal = candidates, self._goal
+        goal, memory = self._goal, self._means.memory
         if isinstance(goal, Goal) and goal.path_M2 is None and self.proposals.ways > 0:
-            self._way_left = self._means.memory.way_left(goal)
+            self._way_left = memory.way_left(goal)
+        self._surveyed = survey(candidates, memory, self._way_left)
+        start_12 = self._start.pose_3[None, :2]
+        self._left_m = None if self._way_left is None else float(self._way_left.at(start_12)[0])
 
-    def futures(self, some: Candidates, rollout: Rollout) -> Futures:
-        """Candidates with what was imagined for them; once it was scored, what critics worked out for it as well."""
-        if id(rollout) in self._scored_futures:
-            return self._scored_futures[id(rollout)]
-        driven = some.first(rollout.collision_NF.shape[1])
+    def futures(self, index_N: Index, rollout: Rollout) -> Futures:
+        """Rows of candidates with what was imagined for them; once scored, with what critics worked out as well."""
+        scored = self._scored_futures.get(id(rollout))
+        return self._futures(self._surveyed.select(index_N), rollout) if scored is None else scored
+
+    def _futures(self, some: Surveyed, rollout: Rollout) -> Futures:
+        frames = rollout.collision_NF.shape[1]
         return Futures(
             start=self._start,
-            candidates=driven,
+            candidates=some.candidates.first(frames),
             rollout=rollout,
             goal=self._goal,
             robot=self._means.robot,
-            proposed=some,
+            proposed=some.candidates,
             visited_ME=self._visited_ME,
-            free_NF=self._means.memory.free(driven.poses_NF3),
-            barred_NF=self._means.memory.barred(some.poses_NF3),
+            free_NF=some.free_NF[:, :frames],
+            barred_NF=some.barred_NF,
             bumps_B2=self._means.memory.bumps_B2,
-            way_left=None if self._way_left is None else self._way_left.at,
+            left_NF=some.left_NF,
+            left_m=self._left_m,
             trust_s=self.trust_s,
         )
 
     def search(self) -> None:
         """Imagine and halve the candidates; what was imagined for all is remembered."""
-        self.found = self._searched(self.candidates, self._means.settings.halving)
+        self.found = self._searched(self._surveyed, self._means.settings.halving)
         first = self.found.rounds[0]
         fine = np.flatnonzero(np.isfinite(first.costs_N))
         if len(fine):
-            some, rollout = self.candidates.select(first.index_N[fine]), first.rollout
+            rollout = first.rollout
             if len(fine) < len(first.costs_N):
                 rollout = rollout.select(torch.from_numpy(fine))
-            self._means.memory.imagined(self.futures(some, rollout))
+            self._means.memory.imagined(self.futures(first.index_N[fine], rollout))
 
     def may_refine(self) -> bool:
         """Whether one more generation is wanted, and fits."""
@@ -152,10 +164,11 @@ class Cycle:
         )
         horizons = tuple(one.horizon_s for one in self.found.rounds)
         halving = replace(settings.halving, rounds_s=horizons, least_s=horizons[0])
-        joined = self.found.joined(self._searched(refined, halving), len(self.candidates))
+        surveyed = survey(refined, means.memory, self._way_left)
+        joined = self.found.joined(self._searched(surveyed, halving), len(self.candidates))
         self.generation += 1
         if joined is not None:
-            self.candidates, self.found = Candidates.cat([self.candidates, refined]), joined
+            self._surveyed, self.found = Surveyed.cat([self._surveyed, surveyed]), joined
 
     def draw_again(self) -> bool:
         """Imagine the finalists with other noise while time allows. False: the model imagines the same with any."""
@@ -163,9 +176,9 @@ class Cycle:
         wanted = means.settings.draws
         if wanted < 2 or not np.isfinite(last.costs_N).all():
             return True
-        some = self.candidates.select(last.index_N)
+        some = self._surveyed.select(last.index_N)
         frames = last.rollout.collision_NF.shape[1]
-        cameras = self._cameras(some)[:, :frames]
+        cameras = self._cameras(some.candidates)[:, :frames]
         costs, shares = [last.costs_N], [last.shares]
         for draw in range(1, wanted):
             expected_s = (means.pace.frame_s(len(some)) or 0.0) * frames * means.settings.halving.margin
@@ -192,11 +205,13 @@ class Cycle:
     @torch.inference_mode()
     def whole(self, row: int) -> Futures:
         """One candidate imagined to the end of the horizon."""
-        one = self.candidates.select(np.array([row]))
+        index_N = np.array([row])
         noise = torch.Generator().manual_seed(self._seed)
         batch, steps = self._context.fork(1), self._means.settings.steps
-        _, rollout = batch.imagine(self._cameras(one), steps=steps, generator=noise)
-        return self.futures(one, rollout)
+        _, rollout = batch.imagine(
+            self._cameras(self.candidates.select(index_N)), steps=steps, generator=noise
+        )
+        return self.futures(index_N, rollout)
 
     def expect(self, best: int) -> None:
         """Keep what was imagined for the plan until the camera has seen it."""
@@ -218,13 +233,13 @@ class Cycle:
         rows = [row for row in self.found.ranking if self.candidates.origins[row] != "stop"]
         return np.array(rows[: self._means.settings.refinement.elites], dtype=np.int64)
 
-    def _searched(self, candidates: Candidates, halving: HalvingSettings) -> Search:
-        means = self._means
+    def _searched(self, surveyed: Surveyed, halving: HalvingSettings) -> Search:
+        means, candidates = self._means, surveyed.candidates
         return search(
             candidates,
             self._cameras(candidates),
             self._context.fork(len(candidates)),
-            self._scored,
+            lambda index_N, rollout: self._scored(surveyed.select(index_N), rollout),
             halving,
             deadline_s=self._deadline_s,
             clock=means.clock,
@@ -233,15 +248,16 @@ class Cycle:
             steps=means.settings.steps,
         )
 
-    def _scored(self, some: Candidates, rollout: Rollout) -> tuple[FloatArray, dict[str, FloatArray]]:
-        futures = self._scored_futures[id(rollout)] = self.futures(some, rollout)
+    def _scored(self, some: Surveyed, rollout: Rollout) -> tuple[FloatArray, dict[str, FloatArray]]:
+        futures = self._scored_futures[id(rollout)] = self._futures(some, rollout)
         costs_N, shares = self._means.critics.score(futures)
-        last_N = np.array([origin == "last plan" for origin in some.origins])
-        soon = some.times_F <= _GOES[1]
-        offset_NF2 = some.poses_NF3[:, soon, :2] - self._start.pose_3[:2]
-        # A plan to stand is not worth keeping.
-        goes_N = np.hypot(offset_NF2[..., 0], offset_NF2[..., 1]).max(axis=1, initial=0.0) > _GOES[0]
-        return costs_N - self._means.settings.steadiness * (last_N & goes_N), shares
+        asked = some.candidates
+        for row in np.flatnonzero([origin == "last plan" for origin in asked.origins]):
+            offset_F2 = asked.poses_NF3[row, asked.times_F <= _GOES[1], :2] - self._start.pose_3[:2]
+            # A plan to stand is not worth keeping.
+            if np.hypot(offset_F2[:, 0], offset_F2[:, 1]).max(initial=0.0) > _GOES[0]:
+                costs_N[row] -= self._means.settings.steadiness
+        return costs_N, shares
 
     def _cameras(self, candidates: Candidates) -> torch.Tensor:
         poses = camera_poses(candidates.poses_NF3, self._means.T_base_camera_44)

@@ -139,7 +139,9 @@ class FreeSpace:
             limit_PMM += np.float32(cell)
             blocked_PMM = range_PMM < limit_PMM
             blocked_PMM ^= free_PMM
-            seen_2PMM = np.stack([free_PMM, blocked_PMM]) * weight_P11[some]
+            seen_2PMM = np.empty((2, *free_PMM.shape), dtype=np.float32)
+            np.multiply(free_PMM, weight_P11[some], out=seen_2PMM[0])
+            np.multiply(blocked_PMM, weight_P11[some], out=seen_2PMM[1])
             for k, (x, y) in enumerate(at[some].astype(np.int64).tolist()):
                 found_2WW[:, x : x + window, y : y + window] += seen_2PMM[:, k]
         inner = slice(reach, reach + self.size)
@@ -241,25 +243,20 @@ class FreeSpace:
             price = price * fine.astype(np.float32)
         return price
 
-    def barred(self, points_NF2: FloatArray) -> FloatArray:
-        """How surely (N, F; 0 to 1) something stands where the robot's disc would be, by what the camera saw alone.
+    def seen(self, points_NF2: FloatArray) -> tuple[Mask, FloatArray]:
+        """What the camera alone says (N, F) of the floor under the robot's disc at these points.
 
-        0 where it saw as much for as against it, where it saw nothing, and beyond the grid. Squared, as little
-        evidence is often wrong: half of a wall's lies before it.
+        Where it saw nothing but free floor, and how surely (0 to 1) something stands there: 0 where it saw as much for
+        as against it, where it saw nothing, and beyond the grid. Squared, as little evidence is often wrong: half of
+        a wall's lies before it.
         """
-        return np.square(np.tanh(0.5 * np.maximum(0.0, self._disc_odds(points_NF2))))
-
-    def seen_free(self, points_NF2: FloatArray) -> Mask:
-        """Where (N, F) the camera saw nothing but free floor under all of the robot's disc."""
-        return self._disc_odds(points_NF2) < _SEEN_FREE
-
-    def _disc_odds(self, points_NF2: FloatArray) -> FloatArray:
-        """The highest log odds to be blocked under the robot's disc, by what the camera saw; 0: it knows nothing."""
-        odds_CC = cv2.dilate(self._seen_CC, self._disc)
-        cells = np.floor(points_NF2 / self.settings.cell_m).astype(np.int64) - self.corner
-        inside = ((cells >= 0) & (cells < self.size)).all(axis=-1)
-        x, y = np.moveaxis(np.clip(cells, 0, self.size - 1), -1, 0)
-        return np.where(inside, odds_CC[x, y].astype(np.float64), 0.0)
+        # A rim of which nothing is known stands for all that lies beyond the grid.
+        odds_WW = np.pad(cv2.dilate(self._seen_CC, self._disc), 1)
+        cells_NF2 = np.floor(points_NF2 / self.settings.cell_m).astype(np.int64)
+        cells_NF2 -= self.corner - 1
+        np.clip(cells_NF2, 0, self.size + 1, out=cells_NF2)
+        odds_NF = odds_WW[cells_NF2[..., 0], cells_NF2[..., 1]].astype(np.float64)
+        return odds_NF < _SEEN_FREE, np.square(np.tanh(0.5 * np.maximum(0.0, odds_NF)))
 
     def _cells(self, points_P2: FloatArray) -> tuple[Index, Mask]:
         """Cells (., 2) of the points on the grid, and which of the points (P,) these are."""
@@ -330,11 +327,12 @@ class _Stamps:
         place_PMM = self._turn_SMM[table]
         place_PMM *= np.float32(sectors)
         place_PMM += first_P.astype(np.float32)[:, None, None]
-        sector_PMM = place_PMM.astype(np.int64)
         # A sector's number may be up to twice K too high: three rounds of clearances.
-        sector_PMM += 3 * sectors * np.arange(len(yaw_P))[:, None, None]
         rounds = np.tile(clearance_PK.astype(np.float32), 3)
-        return self._range_SMM[table], np.take(rounds, sector_PMM)
+        limit_PMM = np.empty_like(place_PMM)
+        for limit_MM, round_K, sector_MM in zip(limit_PMM, rounds, place_PMM.astype(np.int64), strict=True):
+            limit_MM[:] = round_K[sector_MM]
+        return self._range_SMM[table], limit_PMM
 
     def in_view(self, at_2: FloatArray, yaw_rad: float, half_view_rad: float) -> Mask:
         """Cells (M, M) around a place that lie in a view."""

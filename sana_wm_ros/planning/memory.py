@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sana_wm_ros.geometry import se2
-from sana_wm_ros.planning.critics.contact import ContactModel
+from sana_wm_ros.planning.critics.contact import ContactModel, drops
 from sana_wm_ros.planning.free_space import FreeSpace, FreeSpaceSettings
 from sana_wm_ros.planning.routes import Routes, WayLeft
 from sana_wm_ros.planning.tracking import references
@@ -121,15 +121,14 @@ class Memory:
             self.free_space.follow(pose_3[:2], time_s)
             self.free_space.add_view(pose_3, clearance_K, camera_yaw_rad, half_view_rad)
 
-    def free(self, poses_NF3: FloatArray) -> FloatArray:
-        """How surely (N, F) the floor is free at these poses: 1 on the trail, less where the camera saw it."""
-        seen_NF = _SEEN_FREE * self.free_space.seen_free(poses_NF3[..., :2])
-        return np.where(self.trodden(poses_NF3), 1.0, seen_NF)
+    def known(self, poses_NF3: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """How surely (N, F) the floor is free at these poses, and how surely something stands there.
 
-    def barred(self, poses_NF3: FloatArray) -> FloatArray:
-        """How surely (N, F) something stands at these poses, by what the camera saw; 0 on the trail."""
-        barred_NF = self.free_space.barred(poses_NF3[..., :2])
-        return np.where(self.trodden(poses_NF3), 0.0, barred_NF)
+        On the trail 1 and 0, elsewhere by what the camera saw.
+        """
+        free_NF, barred_NF = self.free_space.seen(poses_NF3[..., :2])
+        trodden_NF = self.trodden(poses_NF3)
+        return np.where(trodden_NF, 1.0, _SEEN_FREE * free_NF), np.where(trodden_NF, 0.0, barred_NF)
 
     def imagined(self, futures: Futures) -> None:
         """Take in what was imagined for all candidates: its clearance, and the place of standing here."""
@@ -152,8 +151,7 @@ class Memory:
 
     def _imagined_contacts(self, futures: Futures, survival_NF: Tensor) -> None:
         """Something is where a future most likely touches it first."""
-        before_NF = torch.cat([torch.ones_like(survival_NF[:, :1]), survival_NF[:, :-1]], dim=1)
-        drop_NF = (before_NF - survival_NF).double().cpu().numpy()
+        drop_NF = drops(survival_NF).double().cpu().numpy()
         poses_NF3, twists_NF3 = futures.candidates.poses_NF3, futures.candidates.twists_NF3
         rows, frames = np.nonzero(drop_NF > _CONTACT_DROP)
         heading = poses_NF3[rows, frames, 2] + np.where(twists_NF3[rows, frames, 0] < 0, np.pi, 0.0)

@@ -8,6 +8,7 @@ place; an omnidirectional base has its speed limit on the length of (vx, vy).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -92,9 +93,11 @@ def roll_out(
     its beginning (yaw is not wrapped). The answer keeps all limits, and its poses are the exact integral of
     its twists. Components come first in here: with a hundred short steps the calls are what takes time.
     """
-    limit = _differential(robot, period_s) if robot.drive == "differential" else _any_drive(robot, period_s)
+    limit = (
+        _differential(robot, size, period_s) if robot.drive == "differential" else _any_drive(robot, period_s)
+    )
     aside = robot.drive == "omnidirectional"
-    twists_F3N, poses_F3N = np.zeros((frames, 3, size)), np.empty((frames, 3, size))
+    twists_F3N, poses_F3N = np.empty((frames, 3, size)), np.empty((frames, 3, size))
     twists = np.repeat(feasible(robot, twist_3)[:, None], size, axis=1)
     poses = np.repeat(np.asarray(pose_3, dtype=np.float64)[:, None], size, axis=1)
     for k in range(frames):
@@ -105,13 +108,15 @@ def roll_out(
         middle = before[2] + half
         np.add(middle, half, out=poses[2])
         half += 1e-300
-        chord = np.sin(half) / half
+        chord = np.sin(half)
+        chord /= half
         chord *= period_s
         cos, sin = np.cos(middle), np.sin(middle)
         cos *= chord
         sin *= chord
-        np.add(before[0], cos * twists[0], out=poses[0])
-        np.add(before[1], sin * twists[0], out=poses[1])
+        np.multiply(cos, twists[0], out=poses[0])
+        np.multiply(sin, twists[0], out=poses[1])
+        poses[:2] += before[:2]
         if aside:
             poses[0] -= sin * twists[1]
             poses[1] += cos * twists[1]
@@ -122,18 +127,23 @@ def roll_out(
     )
 
 
-def _differential(robot: Robot, period_s: float) -> Limit:
-    """``step_towards`` for two wheels, where each axis has limits of its own."""
-    change = period_s * np.array([[robot.max_acceleration_mps2], [robot.max_yaw_acceleration_radps2]])
-    most = np.array([[robot.max_speed_mps], [robot.max_yaw_rate_radps]])
-    least = -np.array([[robot.max_reverse_mps], [robot.max_yaw_rate_radps]])
+def _differential(robot: Robot, size: int, period_s: float) -> Limit:
+    """``step_towards`` for two wheels, where each axis has limits of its own.
+
+    In whole arrays (3, N), as broadcasting one number to N takes longer than N of them.
+    """
+    of_all = partial(np.repeat, repeats=size, axis=1)
+    change_3N = of_all(
+        period_s * np.array([[robot.max_acceleration_mps2], [0.0], [robot.max_yaw_acceleration_radps2]])
+    )
+    most_3N = of_all(np.array([[robot.max_speed_mps], [0.0], [robot.max_yaw_rate_radps]]))
+    least_3N = of_all(-np.array([[robot.max_reverse_mps], [0.0], [robot.max_yaw_rate_radps]]))
 
     def limit(wanted_3N: FloatArray, previous_3N: FloatArray, out_3N: FloatArray) -> None:
-        previous_2N = previous_3N[::2]
-        twists_2N = np.minimum(wanted_3N[::2], most)
-        np.maximum(twists_2N, least, out=twists_2N)
-        np.maximum(twists_2N, previous_2N - change, out=twists_2N)
-        np.minimum(twists_2N, previous_2N + change, out=out_3N[::2])
+        np.minimum(wanted_3N, most_3N, out=out_3N)
+        np.maximum(out_3N, least_3N, out=out_3N)
+        np.maximum(out_3N, previous_3N - change_3N, out=out_3N)
+        np.minimum(out_3N, previous_3N + change_3N, out=out_3N)
 
     return limit
 

@@ -22,8 +22,8 @@ from sana_wm_ros.planning.rounds import Index, Round, Search, broken, rank
 from sana_wm_ros.planning.types import Candidates, FloatArray
 from sana_wm_ros.world_model.protocol import Batch, Rollout
 
-Score = Callable[[Candidates, Rollout], tuple[FloatArray, dict[str, FloatArray]]]
-"""Costs (N,) and shares of candidates (whole) and what was imagined of them (F frames), all finite."""
+Score = Callable[[Index, Rollout], tuple[FloatArray, dict[str, FloatArray]]]
+"""Costs (N,) and shares of some candidates (rows among all) and what was imagined of them (F frames), all finite."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +83,7 @@ def search(
     frames_total = min(len(candidates.times_F), _frames(candidates, settings.rounds_s[-1]))
     alive: Index = np.arange(len(candidates))
     finite_N: NDArray[np.bool_] = np.ones(len(candidates), dtype=np.bool_)
+    poses_NF44 = camera_poses_NF44  # of those that are alive
     rollout: Rollout | None = None
     rounds: list[Round] = []
     done, coming = 0, list(settings.rounds_s)
@@ -93,7 +94,7 @@ def search(
             frames = min(stopwatch.affordable(settings), until - done)
             if frames == 0:
                 break
-            poses = camera_poses_NF44[torch.from_numpy(alive)][:, done : done + frames]
+            poses = poses_NF44[:, done : done + frames].contiguous()
             with stopwatch.imagining(len(alive), frames):
                 batch, piece = batch.imagine(poses, generator=generator, steps=steps)
             pieces.append(piece)
@@ -116,7 +117,7 @@ def search(
         assert rollout is not None
         index = torch.from_numpy(keep)
         batch, rollout, alive = batch.select(index), _select(rollout, index), alive[keep]
-        finite_N = finite_N[keep]
+        finite_N, poses_NF44 = finite_N[keep], poses_NF44[index]
     return Search(
         rounds=tuple(rounds),
         ranking=rank(rounds),
@@ -143,7 +144,7 @@ def _score(
     rows = np.flatnonzero(finite_N)
     if len(rows):
         imagined = rollout if len(rows) == len(alive) else _select(rollout, torch.from_numpy(rows))
-        costs[rows], found = score(candidates.select(alive[rows]), imagined)
+        costs[rows], found = score(alive[rows], imagined)
         for name, share in found.items():
             shares[name] = np.full(len(alive), np.nan)
             shares[name][rows] = share
@@ -158,8 +159,9 @@ def _score(
 
 def finite_rows(rollout: Rollout) -> NDArray[np.bool_]:
     """Which candidates (N,) have only finite values in all that was imagined."""
-    rows = [torch.isfinite(value).flatten(1).all(dim=1) for value in vars(rollout).values()]
-    finite: NDArray[np.bool_] = torch.stack(rows).all(dim=0).cpu().numpy()
+    # What is finite leaves 0 when taken off itself, all else NaN: a sum takes fewer steps than asking each number.
+    rows = [(value - value).flatten(1).sum(dim=1, dtype=torch.float32) for value in vars(rollout).values()]
+    finite: NDArray[np.bool_] = (torch.stack(rows).sum(dim=0) == 0).cpu().numpy()
     return finite
 
 

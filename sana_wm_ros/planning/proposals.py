@@ -159,33 +159,34 @@ def _recipes(
     curves = 0
     if isinstance(goal, Goal):
         curves = int(np.ceil(settings.curves / (settings.curves + settings.primitives) * rest))
-        recipes += [_goal_curve(robot, start, goal, i, stand_F3, generator) for i in range(curves)]
+        recipes += _goal_curves(robot, start, goal, curves, stand_F3, generator)
     forever = not isinstance(goal, Goal)
     recipes += [_primitive(robot, i, settings, generator, forever=forever) for i in range(rest - curves)]
     return recipes[: settings.count]
 
 
-def _goal_curve(
-    robot: Robot, start: RobotState, goal: Goal, i: int, stand_F3: FloatArray, generator: Generator
-) -> Recipe:
-    end = np.array([goal.x_m, goal.y_m])
-    line = end - start.pose_3[:2]
+def _goal_curves(
+    robot: Robot, start: RobotState, goal: Goal, count: int, stand_F3: FloatArray, generator: Generator
+) -> list[Recipe]:
+    begin, end = start.pose_3[:2], np.array([goal.x_m, goal.y_m])
+    line = end - begin
     distance = max(float(np.linalg.norm(line)), 1.0)
     forward = line / distance if np.any(line) else np.array([1.0, 0.0])
     left = np.array([-forward[1], forward[0]])
-    # Narrow, middle and wide detours in turn, to the left and to the right in turn.
-    spread = (0.15, 0.35, 0.8)[(i // 2) % 3] * distance
-    side = 1.0 if i % 2 == 0 else -1.0
-    fractions = np.sort(generator.uniform(0.15, 0.85, size=1 + int(generator.random() < 0.35)))
-    offsets = side * np.abs(generator.normal(0.0, spread, size=len(fractions))) + 0.1 * side
-    vias = [
-        start.pose_3[:2] + f * distance * forward + o * left for f, o in zip(fractions, offsets, strict=True)
-    ]
-    if goal.yaw_rad is not None and generator.random() < 0.5:
-        heading = np.array([np.cos(goal.yaw_rad), np.sin(goal.yaw_rad)])
-        vias.append(end - generator.uniform(0.5, 1.2) * heading)
-    speed = robot.max_speed_mps * float(generator.uniform(0.6, 1.0))
-    return Recipe(origin="goal curve", open_F3=stand_F3, vias_V2=np.array(vias), speed_mps=speed)
+    recipes = []
+    for i in range(count):
+        # Narrow, middle and wide detours in turn, to the left and to the right in turn.
+        spread = (0.15, 0.35, 0.8)[(i // 2) % 3] * distance
+        side = 1.0 if i % 2 == 0 else -1.0
+        fractions = np.sort(generator.uniform(0.15, 0.85, size=1 + int(generator.random() < 0.35)))
+        offsets = side * np.abs(generator.normal(0.0, spread, size=len(fractions))) + 0.1 * side
+        vias_V2 = begin + (fractions * distance)[:, None] * forward + offsets[:, None] * left
+        if goal.yaw_rad is not None and generator.random() < 0.5:
+            heading = np.array([np.cos(goal.yaw_rad), np.sin(goal.yaw_rad)])
+            vias_V2 = np.concatenate([vias_V2, end[None] - generator.uniform(0.5, 1.2) * heading])
+        speed = robot.max_speed_mps * float(generator.uniform(0.6, 1.0))
+        recipes.append(Recipe(origin="goal curve", open_F3=stand_F3, vias_V2=vias_V2, speed_mps=speed))
+    return recipes
 
 
 def _primitive(

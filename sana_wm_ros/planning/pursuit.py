@@ -1,6 +1,6 @@
 """Drives N robots through via points to a goal and stops there: commands for the motion model's roll-outs.
 
-Dimension letters: N candidates, V via points.
+Dimension letters: N candidates, V via points, S stages of all candidates in a row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FAR_M = 1e9
 
 
 class Pursuit:
-    """Holds which via point each candidate is at.
+    """Holds which stage each candidate is at: on its way to one of its via points, to its end, or arrived.
 
     vias_NV2 are points in ``odom``; counts_N says how many of them each candidate passes before its end in
     ends_N2; speeds_N are cruising speeds in m/s. A robot within ``arrive_m`` of its end stands, turned to
@@ -36,24 +36,32 @@ class Pursuit:
         arrive_m: float,
         yaw_rad: float | None,
     ) -> None:
-        size = len(vias_NV2)
-        self._points_NV2 = np.concatenate([vias_NV2, ends_N2[:, None]], axis=1)
-        self._counts_N = counts_N
-        self._rows_N = np.arange(size)
         self._robot, self._yaw_rad = robot, yaw_rad
         self._near_m = max(0.3, robot.max_speed_mps * period_s)
         self._arrive_m = arrive_m
-        self._stage_N = np.zeros(size, dtype=np.int64)
-        self._arrived_N = np.zeros(size, dtype=bool)
+        # Of every stage its point, how near that must be to be reached, metres to go beyond it, and the speeds: one
+        # look into the table moves a candidate on.
+        size, stages = len(vias_NV2), vias_NV2.shape[1] + 2
+        on_NV = np.arange(stages) < counts_N[:, None]
+        there_NV = np.arange(stages) > counts_N[:, None]
+        table_6NV = np.empty((6, size, stages))
+        table_6NV[:2] = ends_N2.T[..., None]
+        table_6NV[:2, :, :-2] = np.where(on_NV[:, :-2], np.moveaxis(vias_NV2, -1, 0), table_6NV[:2, :, :-2])
+        table_6NV[2] = np.where(on_NV, self._near_m, np.where(there_NV, 0.0, arrive_m))
+        table_6NV[3] = np.where(on_NV, _FAR_M, 0.0)  # a point on the way is passed at full speed
+        table_6NV[4] = np.where(there_NV, 0.0, speeds_N[:, None])
+        table_6NV[5] = np.where(there_NV, 0.0, robot.max_yaw_rate_radps)
+        self._table_6S = table_6NV.reshape(6, -1)
+        self._at_N = stages * np.arange(size)
+        self._ends_N = self._at_N + counts_N
         # Metres and radians go through the same formulas: of both no more per second than can be stopped in time.
-        self._most_2N = np.array([speeds_N, np.full(size, robot.max_yaw_rate_radps)])
-        per_frame_21 = (0.8 * period_s) * np.array(
-            [[robot.max_acceleration_mps2], [robot.max_yaw_acceleration_radps2]]
-        )
-        self._brake_21 = 2 * per_frame_21 / period_s
-        self._half_21, self._quarter_21 = 0.5 * per_frame_21, 0.25 * per_frame_21**2
-        self._frame_21 = np.array([[period_s], [1.5 * period_s]])
-        self._on_to_targets()
+        limits_21 = np.array([[robot.max_acceleration_mps2], [robot.max_yaw_acceleration_radps2]])
+        # Whole arrays: broadcasting one number to N takes longer than N of them.
+        per_frame_2N = (0.8 * period_s) * np.repeat(limits_21, size, axis=1)
+        self._brake_2N = 2 * per_frame_2N / period_s
+        self._half_2N, self._quarter_2N = 0.5 * per_frame_2N, 0.25 * per_frame_2N**2
+        self._frame_2N = np.repeat([[period_s], [1.5 * period_s]], size, axis=1)
+        self._move_on(np.zeros(size, dtype=np.bool_))
 
     def command(self, poses_3N: FloatArray, active_N: NDArray[np.bool_]) -> FloatArray:
         """Wanted twists (3, N) at poses (3, N); only ``active_N`` candidates move on to their next point."""
@@ -61,66 +69,71 @@ class Pursuit:
         reached_N = distance < self._reach_N
         reached_N &= active_N
         if np.count_nonzero(reached_N):
-            self._stage_N += reached_N & ~self._last_N
-            self._on_to_targets()
+            self._move_on(reached_N)
             offset, distance = self._to_target(poses_3N)
-            self._arrived_N |= active_N & self._last_N & (distance < self._arrive_m)
-            self._most_2N[:, self._arrived_N] = 0.0
-            self._reach_N[self._arrived_N] = 0.0
+            # Who passed the last via point may stand at its end already.
+            reached_N &= (self._at_N == self._ends_N) & (distance < self._arrive_m)
+            if np.count_nonzero(reached_N):
+                self._move_on(reached_N)
 
         error = np.arctan2(offset[1], offset[0])
         error -= poses_3N[2]
         error -= (2 * np.pi) * np.rint(error * (0.5 / np.pi))
-        cruise, rate = self._slowing(distance + self._onward_N, np.abs(error), self._most_2N)
+        left_2N = np.empty((2, len(error)))
+        np.add(distance, self._onward_N, out=left_2N[0])
+        np.abs(error, out=left_2N[1])
+        cruise, rate = self._slowing(left_2N, self._most_2N)
         if self._robot.drive == "ackermann":
             return self._steer(error, distance, cruise)
-        wanted = self._turn_and_go(error, distance, cruise, np.copysign(rate, error))
-        if self._yaw_rad is not None and np.count_nonzero(self._arrived_N):
-            wanted = np.where(self._arrived_N, self._at_goal(poses_3N, self._yaw_rad), wanted)
+        wanted = self._turn_and_go(error, distance, cruise, rate)
+        if self._yaw_rad is not None and np.count_nonzero(arrived_N := self._at_N > self._ends_N):
+            wanted = np.where(arrived_N, self._at_goal(poses_3N, self._yaw_rad), wanted)
         return wanted
 
-    def _on_to_targets(self) -> None:
-        self._last_N = self._stage_N >= self._counts_N
-        stage = np.where(self._last_N, self._points_NV2.shape[1] - 1, self._stage_N)
-        self._targets_2N = np.ascontiguousarray(self._points_NV2[self._rows_N, stage].T)
-        self._reach_N = np.where(self._last_N, self._arrive_m, self._near_m)
-        self._onward_N = np.where(self._last_N, 0.0, _FAR_M)  # beyond a point that is passed at full speed
+    def _move_on(self, reached_N: NDArray[np.bool_]) -> None:
+        self._at_N += reached_N
+        now_6N = self._table_6S.take(self._at_N, axis=1)
+        self._targets_2N, self._reach_N, self._onward_N, self._most_2N = (
+            now_6N[:2],
+            now_6N[2],
+            now_6N[3],
+            now_6N[4:],
+        )
 
     def _to_target(self, poses_3N: FloatArray) -> tuple[FloatArray, FloatArray]:
         offset = self._targets_2N - poses_3N[:2]
         return offset, np.hypot(offset[0], offset[1])
 
-    def _slowing(self, left_m: FloatArray, turn_rad: FloatArray, most_2N: FloatArray) -> FloatArray:
-        """Speeds and yaw rates (2, N), at most so high that who brakes once per frame still stops in time.
+    def _slowing(self, left_2N: FloatArray, most_2N: FloatArray) -> FloatArray:
+        """Speeds and yaw rates (2, N), at most so high that who brakes once per frame still stops in what is left.
 
         Solves d = v^2 / (2 a) + v T / 2 (the sum over frames of T seconds), and never oversteps within a frame;
         turns take one and a half.
         """
-        left_2N = np.array([left_m, turn_rad])
-        speed_2N = left_2N * self._brake_21
-        speed_2N += self._quarter_21
+        speed_2N = left_2N * self._brake_2N
+        speed_2N += self._quarter_2N
         np.sqrt(speed_2N, out=speed_2N)
-        speed_2N -= self._half_21
-        left_2N /= self._frame_21
-        np.minimum(speed_2N, left_2N, out=speed_2N)
+        speed_2N -= self._half_2N
+        np.minimum(speed_2N, left_2N / self._frame_2N, out=speed_2N)
         return np.minimum(speed_2N, most_2N, out=speed_2N)
 
     def _turn_and_go(
-        self, error: FloatArray, distance: FloatArray, cruise: FloatArray, turn: FloatArray
+        self, error: FloatArray, distance: FloatArray, cruise: FloatArray, rate: FloatArray
     ) -> FloatArray:
         wanted = np.zeros((3, len(error)))
+        np.copysign(rate, error, out=wanted[2])
         if self._robot.drive == "omnidirectional":
             # It also turns towards where it goes: the camera should see that.
             wanted[0], wanted[1] = cruise * np.cos(error), cruise * np.sin(error)
-            wanted[2] = np.where(distance > self._near_m, turn, 0.0)
+            wanted[2, distance <= self._near_m] = 0.0
             return wanted
         # Full speed within 30 degrees of the target, on the spot beyond 75, so curves stay smooth and narrow.
         share = np.cos(error)
         share -= _COS_75
         share /= _COS_30 - _COS_75
-        np.minimum(np.maximum(share, 0.0, out=share), 1.0, out=share)
+        np.maximum(share, 0.0, out=share)
+        np.minimum(share, 1.0, out=share)
         np.multiply(cruise, share, out=wanted[0])
-        wanted[2] = turn
         return wanted
 
     def _steer(self, error: FloatArray, distance: FloatArray, cruise: FloatArray) -> FloatArray:
@@ -139,6 +152,7 @@ class Pursuit:
         wanted = np.zeros_like(poses_3N)
         error = wrap_angle(yaw_rad - poses_3N[2])
         size = np.abs(error)
-        rate = self._slowing(np.zeros_like(size), size, np.full((2, 1), self._robot.max_yaw_rate_radps))[1]
+        left_2N = np.array([np.zeros_like(size), size])
+        rate = self._slowing(left_2N, np.full((2, 1), self._robot.max_yaw_rate_radps))[1]
         wanted[2] = np.where(size > 0.02, np.copysign(rate, error), 0.0)
         return wanted

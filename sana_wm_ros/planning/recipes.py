@@ -54,13 +54,17 @@ class Commitment:
 
 def along(way_M2: FloatArray, skip_m: float = 0.3) -> FloatArray:
     """Via points (V, 2) at even distances along a way, without its first metres; its end is the last one."""
-    steps = np.hypot(*np.diff(way_M2, axis=0).T)
-    reached = np.concatenate([[0.0], np.cumsum(steps)])
-    if reached[-1] <= skip_m:
+    x_M, y_M = way_M2[:, 0], way_M2[:, 1]
+    reached_M = np.zeros(len(way_M2))
+    np.cumsum(np.hypot(x_M[1:] - x_M[:-1], y_M[1:] - y_M[:-1]), out=reached_M[1:])
+    end_m = float(reached_M[-1])
+    if end_m <= skip_m:
         return way_M2[-1:]
-    count = min(_MAX_VIAS, max(1, int((reached[-1] - skip_m) / _VIA_APART_M)))
-    at = np.linspace(reached[-1], skip_m, count, endpoint=False)[::-1]
-    return np.stack([np.interp(at, reached, way_M2[:, i]) for i in (0, 1)], axis=-1)
+    count = min(_MAX_VIAS, max(1, int((end_m - skip_m) / _VIA_APART_M)))
+    at_V = end_m - (end_m - skip_m) / count * np.arange(count - 1, -1, -1)
+    vias_V2 = np.empty((count, 2))
+    vias_V2[:, 0], vias_V2[:, 1] = np.interp(at_V, reached_M, x_M), np.interp(at_V, reached_M, y_M)
+    return vias_V2
 
 
 def drive(
@@ -98,30 +102,32 @@ def _commander(
 ) -> Command:
     committed = min(frames, commitment.frames(period))
     commits_N = np.array([recipe.commits for recipe in recipes])
+    # A primitive that waits for a commitment to end begins at its own beginning.
+    begins_N = np.where(commits_N, committed, 0)
+    ends_N = np.minimum(frames, begins_N + [recipe.until for recipe in recipes])
+    own_FN = np.arange(frames)[:, None] < ends_N
     own_F3N = np.zeros((frames, 3, len(recipes)))
-    own_FN = np.zeros((frames, len(recipes)), dtype=bool)
-    for n, recipe in enumerate(recipes):
-        # A primitive that waits for a commitment to end begins at its own beginning.
-        begin = committed if recipe.commits else 0
-        own_FN[:begin, n] = True
-        end = min(frames, begin + recipe.until)
-        own_F3N[begin:end, :, n] = recipe.open_F3[: end - begin]
-        own_FN[begin:end, n] = True
+    for n in np.flatnonzero(ends_N > begins_N):
+        begin, end = begins_N[n], ends_N[n]
+        own_F3N[begin:end, :, n] = recipes[n].open_F3[: end - begin]
     carried = _Carried(commitment.previous, start, frames, period)
     last_plan_N = np.array([recipe.origin == "last plan" for recipe in recipes])
     carries_FN = np.zeros_like(own_FN)
     carries_FN[: carried.frames, last_plan_N] = True
     carries_FN[: min(committed, carried.frames), commits_N] = True
+    # By then robots near the plan are on it and only do what it says.
+    later = slice(_FEEDBACK_FRAMES, carried.frames)
+    np.copyto(own_F3N[later], carried.twists_F3[later, :, None], where=carries_FN[later, None])
+    followed = [np.flatnonzero(row) for row in carries_FN[:_FEEDBACK_FRAMES]]
     goes_on_N, pursuit = _pursuit(robot, goal, recipes, period)
     pursues_FN = ~own_FN & ~carries_FN & goes_on_N
-    followed = [np.flatnonzero(row) for row in carries_FN]
-    pursued = [bool(row.any()) for row in pursues_FN]
+    pursued = pursues_FN.any(axis=1).tolist()
 
     def command(k: int, poses_3N: FloatArray, twists_3N: FloatArray) -> FloatArray:
         wanted = own_F3N[k]
         if pursuit is not None and pursued[k]:
             np.copyto(wanted, pursuit.command(poses_3N, pursues_FN[k]), where=pursues_FN[k])
-        if len(rows := followed[k]):
+        if k < _FEEDBACK_FRAMES and len(rows := followed[k]):
             wanted[:, rows] = carried.command(robot, k, poses_3N[:, rows])
         return wanted
 
@@ -133,6 +139,7 @@ class _Carried:
 
     def __init__(self, previous: Plan | None, start: RobotState, frames: int, period_s: float) -> None:
         self.frames = 0
+        self.twists_F3: FloatArray = np.zeros((0, 3))
         if previous is None:
             return
         elapsed_s = start.time_s - previous.start.time_s
@@ -142,16 +149,11 @@ class _Carried:
             previous, elapsed_s + period_s * np.arange(self.frames + 1, dtype=np.float64)
         )
         if self.frames:
-            self._twists_F3 = se2.log(se2.between(self._poses_F3[:-1], self._poses_F3[1:])) / period_s
+            self.twists_F3 = se2.log(se2.between(self._poses_F3[:-1], self._poses_F3[1:])) / period_s
 
     def command(self, robot: Robot, k: int, poses_3N: FloatArray) -> FloatArray:
-        """Twists (3, N) of frame k for robots near the plan; by then they are on it, beyond _FEEDBACK_FRAMES."""
-        if k >= _FEEDBACK_FRAMES:
-            return self._twists_F3[k][:, None]
-        poses_N3 = poses_3N.T
-        here = np.broadcast_to(self._poses_F3[k], poses_N3.shape)
-        twist = np.broadcast_to(self._twists_F3[k], poses_N3.shape)
-        return track(robot, poses_N3, here, twist, _CARRY_ON_GAINS).T
+        """Twists (3, N) of frame k for robots near the plan."""
+        return track(robot, poses_3N.T, self._poses_F3[k], self.twists_F3[k], _CARRY_ON_GAINS).T
 
 
 def _pursuit(

@@ -28,18 +28,24 @@ _PER_METRE = 3.0  # from an opening to the goal: as much as floor costs that was
 class WayLeft:
     """How long the cheapest way to a goal is, from every block of a grid.
 
-    corner_2: the middle of block (0, 0), in metres. A block's size is taken off, as it says no more than that.
+    corner_2: the middle of block (0, 0), in metres; end_2: the goal. A block's size is taken off, as it says no more
+    than that.
     """
 
     metres_BB: FloatArray
     corner_2: FloatArray
+    end_2: FloatArray
     block_m: float
 
     def at(self, points_2: FloatArray) -> FloatArray:
-        """Metres (...) from points (..., 2), linear between blocks; beyond the grid, those of its rim."""
-        places = np.moveaxis((points_2 - self.corner_2) / self.block_m, -1, 0)
+        """Metres (...) from points (..., 2), linear between blocks; beyond the grid, those of its rim.
+
+        Never less than the straight line.
+        """
+        x, y = points_2[..., 0], points_2[..., 1]
+        places = np.stack([x - self.corner_2[0], y - self.corner_2[1]]) / self.block_m
         left = map_coordinates(self.metres_BB, places, order=1, mode="nearest")
-        return np.asarray(np.maximum(left - self.block_m, 0.0))
+        return np.asarray(np.maximum(left - self.block_m, np.hypot(x - self.end_2[0], y - self.end_2[1])))
 
 
 class Routes:
@@ -96,6 +102,7 @@ class Routes:
         return WayLeft(
             metres_BB=self._block_m * _steps(before_B, self._size).reshape(self._size, self._size),
             corner_2=np.asarray((space.corner + 1.0) * space.settings.cell_m),
+            end_2=end_2,
             block_m=self._block_m,
         )
 

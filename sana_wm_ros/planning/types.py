@@ -138,9 +138,9 @@ class Futures:
     time is short (None: they end with the F frames). goal: None while exploring. visited_ME: place embeddings
     of where the robot has been. free_NF: how surely (0 to 1) the floor is free at the
     poses, as the robot was there or the camera saw it; barred_NF: how surely the camera saw something stand at the
-    poses of all commands (None for both: nobody knows). bumps_B2: where something stopped it lately. way_left:
-    metres (...) to the goal from points (..., 2) around what is known to be in the way (None: the straight line).
-    trust_s: the trust horizon, beyond which imagination counts
+    poses of all commands (None for both: nobody knows). bumps_B2: where something stopped it lately. left_NF and
+    left_m: metres to the goal from the poses of all commands, and from the start, around what is known to be in the
+    way, so never less than the straight line (None: that). trust_s: the trust horizon, beyond which imagination counts
     less. shared: what one critic worked out and others ask for as well.
     """
 
@@ -154,7 +154,8 @@ class Futures:
     free_NF: FloatArray | None = None
     barred_NF: FloatArray | None = None
     bumps_B2: FloatArray | None = None
-    way_left: Callable[[FloatArray], FloatArray] | None = None
+    left_NF: FloatArray | None = None
+    left_m: float | None = None
     trust_s: float | None = None
     shared: dict[object, Tensor] = field(default_factory=dict, init=False, compare=False)
 

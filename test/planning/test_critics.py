@@ -68,10 +68,11 @@ def test_commands_beyond_what_was_imagined_count_as_free(kit):
 
 def test_the_way_around_what_is_known_to_be_in_the_way_counts(kit):
     # A wall stands before the goal: 3 m are left from anywhere on this side of x = 0.7, beyond it the straight line.
-    def left(points_2):
-        return np.where(points_2[..., 0] < 0.7, 3.0, 0.0)
-
-    futures = dataclasses.replace(kit.futures([*AHEAD, [[0.0, 0, 0]] * 4], goal=GOAL), way_left=left)
+    futures = dataclasses.replace(
+        kit.futures([*AHEAD, [[0.0, 0, 0]] * 4], goal=GOAL),
+        left_NF=np.array([[3.0, 3.0, 3.0, 0.2], [3.0] * 4]),
+        left_m=3.0,
+    )
     assert GoalPose(contact=PLAIN).score(futures) == pytest.approx([0.2, 3.0])
     # (3 + 3 + 3 + .2) / 4 of the 3 m that are left from the start
     assert Progress(contact=PLAIN).score(futures) == pytest.approx([9.2 / 4 / 3, 1.0])

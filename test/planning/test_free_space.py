@@ -177,16 +177,13 @@ def test_a_wall_that_was_seen_stands_however_free_it_is_imagined(kit):
 
 def test_where_the_robot_would_touch_what_was_seen_is_barred(kit):
     space = wall_view(kit, views=30)
-    near, wall, free, behind, off = space.barred(
+    seen_free, (near, wall, free, behind, off) = space.seen(
         np.array([[1.85, 0.0], [2.0, 0.0], [0.8, 0.0], [3.5, 0.0], [90.0, 0.0]])
     )
     # At two metres, looking on makes nothing surer than log odds of 3 * (1.6 / 2)^2.
     assert wall == pytest.approx(np.tanh(0.5 * 1.92) ** 2, rel=1e-3) and near > 0.3
     assert free == behind == off == 0.0
-    assert space.seen_free(np.array([[0.8, 0.0], [2.0, 0.0], [3.5, 0.0], [90.0, 0.0]])).tolist() == [
-        True,
-        *[False] * 3,
-    ]
+    assert seen_free.tolist() == [False, False, True, False, False]
 
 
 def test_what_was_seen_fades_slowly_and_moves_with_the_grid(kit):

@@ -132,8 +132,9 @@ def test_the_trail_is_never_barred(kit):
     for k in range(20):
         memory.view(np.array([0.0, 0.0, 0.3 * (k % 2)]), float(k), np.full(24, 1.0), 0.0, 0.8)
     poses = np.array([[[1.0, 0.0, 0.0]]])
-    assert memory.barred(poses)[0, 0] > 0.5
+    assert memory.known(poses)[1][0, 0] > 0.5
     memory.been(along_x(*np.arange(0.0, 2.0, 0.1)))
-    assert memory.barred(poses)[0, 0] == 0.0
+    free, barred = memory.known(poses)
+    assert free[0, 0] == 1.0 and barred[0, 0] == 0.0
     beside = np.array([[[0.4, 0.2, 0.0], [0.4, 3.0, 0.0]]])
-    assert memory.free(poses)[0, 0] == 1.0 and memory.free(beside).tolist() == [[0.75, 0.0]]
+    assert memory.known(beside)[0].tolist() == [[0.75, 0.0]]

@@ -49,8 +49,10 @@ def test_nothing_is_imagined_twice(kit):
 
 def test_halving_gives_survivors_the_same_future_as_imagining_them_alone(kit):
     world = kit.DiscWorld(discs=((2.0, 0.1, 0.3),))
-    found = run(kit, world)
+    last_ones = lambda some, rollout: (-np.arange(len(some), dtype=float), {})  # noqa: E731
+    found = run(kit, world, score=last_ones)
     alone = run(kit, world, keep_fraction=1.0, rounds_s=(60.0,))
+    assert found.rounds[-1].index_N.tolist() == [6, 7]
     kept = torch.from_numpy(found.rounds[-1].index_N)
     whole = alone.rounds[0].rollout.clearance_NFK[kept]
     assert torch.equal(found.rounds[-1].rollout.clearance_NFK, whole)

@@ -37,8 +37,6 @@ class Collision:
 
     def score(self, futures: Futures) -> Tensor:
         """Probability, shape (N,)."""
-        survival_NF = self.contact.survival_to_the_end(futures)
-        before_NF = torch.cat([torch.ones_like(survival_NF[:, :1]), survival_NF[:, :-1]], dim=1)
         times_F = (futures.proposed or futures.candidates).times_F
         soon_F = torch.exp(-like_rollout(futures, times_F) / self.soon_s)
-        return torch.clamp(((before_NF - survival_NF) * soon_F).sum(dim=1), max=self.cap)
+        return torch.clamp((self.contact.stops(futures) * soon_F).sum(dim=1), max=self.cap)

@@ -83,21 +83,33 @@ class ContactModel:
         Beyond what was imagined the way is taken to be free, but for what the camera saw: not to know is no
         reason to stay, and the next plan will know more.
         """
+        return once(futures, ("survival to the end", self), lambda: self._survival_to_the_end(futures))
+
+    def _survival_to_the_end(self, futures: Futures) -> Tensor:
         survival = self.survival(futures)
         beyond = torch.cumprod(1 - self.seen(futures)[:, survival.shape[1] :], dim=1)
         return torch.cat([survival, survival[:, -1:] * beyond], dim=1)
 
+    def stops(self, futures: Futures) -> Tensor:
+        """Probability that the first contact comes in each frame of all commands, shape (N, all)."""
+        survival = self.survival_to_the_end(futures)
+        return once(futures, ("stops", self), lambda: drops(survival))
+
     def expected(self, futures: Futures, value_NF: Tensor) -> Tensor:
         """Expectation (N, all) of a value of the pose, for a robot that stays where it touches something."""
-        survival = self.survival_to_the_end(futures)
-        before = torch.cat([torch.ones_like(survival[:, :1]), survival[:, :-1]], dim=1)
-        stopped = torch.cumsum((before - survival) * value_NF, dim=1)
-        return stopped + survival * value_NF
+        stopped = torch.cumsum(self.stops(futures) * value_NF, dim=1)
+        return stopped + self.survival_to_the_end(futures) * value_NF
 
     def goal_distance(self, futures: Futures) -> Tensor:
         """Expected metres (N, F) to the goal, to the end of the commands, for a robot that stays where it touches."""
         key = ("expected goal distance", self)
         return once(futures, key, lambda: self.expected(futures, goal_distance(futures)))
+
+
+def drops(survival_NF: Tensor) -> Tensor:
+    """By how much survival (N, F) falls in each frame; it begins at 1."""
+    before_NF = torch.cat([torch.ones_like(survival_NF[:, :1]), survival_NF[:, :-1]], dim=1)
+    return before_NF - survival_NF
 
 
 def once(futures: Futures, key: object, work: Callable[[], Tensor]) -> Tensor:
@@ -191,23 +203,28 @@ def bumped(futures: Futures) -> Tensor:
 def goal_distance(futures: Futures) -> Tensor:
     """Metres (N, F) to the goal from each pose that the commands ask for, to the end of the commands.
 
-    Where it is known what lies between, the way around that; never less than the straight line.
+    Where it is known what lies between, the way around that.
     """
-    poses_NF3 = (futures.proposed or futures.candidates).poses_NF3
-    return once(futures, "goal distance", lambda: like_rollout(futures, _goal_distance(futures, poses_NF3)))
+    return once(futures, "goal distance", lambda: like_rollout(futures, _goal_distance(futures)))
+
+
+def _goal_distance(futures: Futures) -> FloatArray:
+    if futures.left_NF is not None:
+        return futures.left_NF
+    return _straight(futures, (futures.proposed or futures.candidates).poses_NF3)
 
 
 def start_distance(futures: Futures) -> float:
     """The same from where the robot is; the goal's tolerance, where that is more."""
     assert isinstance(futures.goal, Goal)
-    return max(float(_goal_distance(futures, futures.start.pose_3[None])[0]), futures.goal.tolerance_m)
+    left_m = futures.left_m
+    away_m = float(_straight(futures, futures.start.pose_3)) if left_m is None else left_m
+    return max(away_m, futures.goal.tolerance_m)
 
 
-def _goal_distance(futures: Futures, poses_3: FloatArray) -> FloatArray:
-    goal = futures.goal
-    assert isinstance(goal, Goal)
-    away = np.hypot(poses_3[..., 0] - goal.x_m, poses_3[..., 1] - goal.y_m)
-    return away if futures.way_left is None else np.maximum(away, futures.way_left(poses_3[..., :2]))
+def _straight(futures: Futures, poses_3: FloatArray) -> FloatArray:
+    assert isinstance(futures.goal, Goal)
+    return np.hypot(poses_3[..., 0] - futures.goal.x_m, poses_3[..., 1] - futures.goal.y_m)
 
 
 def zeros(futures: Futures) -> Tensor:

@@ -24,5 +24,7 @@ class ControlEffort:
     def score(self, futures: Futures) -> Tensor:
         """Share squared, shape (N,)."""
         robot, twists = futures.robot, futures.candidates.twists_NF3
-        share = twists / np.array([robot.max_speed_mps, robot.max_speed_mps, robot.max_yaw_rate_radps])
-        return like_rollout(futures, np.einsum("nfi,nfi->n", share, share) / share.shape[1])
+        size, frames = twists.shape[:2]
+        limits = np.array([robot.max_speed_mps, robot.max_speed_mps, robot.max_yaw_rate_radps])
+        share = twists.reshape(size, -1) / np.tile(limits, frames)
+        return like_rollout(futures, np.einsum("ni,ni->n", share, share) / frames)

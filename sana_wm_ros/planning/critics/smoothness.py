@@ -31,5 +31,6 @@ class Smoothness:
         change[:, 0] = candidates.twists_NF3[:, 0] - futures.start.twist_3
         np.subtract(candidates.twists_NF3[:, 1:], candidates.twists_NF3[:, :-1], out=change[:, 1:])
         largest = period_s * np.array([robot.max_acceleration_mps2] * 2 + [robot.max_yaw_acceleration_radps2])
-        change /= largest
-        return like_rollout(futures, np.einsum("nfi,nfi->n", change, change) / change.shape[1])
+        size, frames = change.shape[:2]
+        share = change.reshape(size, -1) / np.tile(largest, frames)
+        return like_rollout(futures, np.einsum("ni,ni->n", share, share) / frames)
