@@ -368,11 +368,7 @@ def trained_alike(runs: list[dict[str, Any]]) -> str:
         *side_by_side(runs, titles),
     ]
     trainings = [record["settings"]["training"] for record in runs]
-    for key, words in (
-        ("steps", "training steps"),
-        ("latent_frames", "latent frames"),
-        ("minutes", "minutes"),
-    ):
+    for key, words in (("steps", "training steps"), ("latent_frames", "latent frames trained on")):
         lines.append(f"| {words} | {' | '.join(f'{training[key]:g}' for training in trainings)} |")
     lines += [f"\nTrained by `{record['settings']['trained_by']}`." for record in runs]
     return "\n".join(lines)
