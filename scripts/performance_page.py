@@ -370,7 +370,8 @@ def trained_alike(runs: list[dict[str, Any]]) -> str:
     trainings = [record["settings"]["training"] for record in runs]
     for key, words in (("steps", "training steps"), ("latent_frames", "latent frames trained on")):
         lines.append(f"| {words} | {' | '.join(f'{training[key]:g}' for training in trainings)} |")
-    lines += [f"\nTrained by `{record['settings']['trained_by']}`." for record in runs]
+    told = [record["settings"]["trained_by"] for record in runs if "trained_by" in record["settings"]]
+    lines += [f"\nTrained by `{command}`." for command in told]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
+    from torch import Tensor
 
     from sana_wm_ros.training.autoencoder_trainer import AutoencoderTrainer
     from sana_wm_ros.training.episodes import BadEpisode
@@ -82,6 +83,15 @@ def train(
         float | None,
         typer.Option(min=0.0, help="world-model: half of the clips have their anchor up to so far away"),
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="fp32; or bf16: mixed precision on GPUs, and on CPUs with AMX")
+    ] = "fp32",
+    perceptual: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="autoencoder: weight of how different pictures look (ST-LPIPS, extra eval)"
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads")] = 1,
     drives: Annotated[
@@ -101,12 +111,15 @@ def train(
     console = Console()
     torch.set_num_threads(threads)
     try:
+        if precision not in ("fp32", "bf16"):
+            raise ValueError(f"--precision {precision}; expected fp32 or bf16")
         check_trainable(preset)
         check_trainable(init)
         check_split(seeds_in(data), "train")
         schedule = Schedule(steps=steps, minutes=minutes)
         if stage is Stage.AUTOENCODER:
             settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
+            settings |= {"precision": precision, "perceptual_weight": perceptual}
             trainer: Any = _autoencoder_trainer(settings, preset, device, schedule, data, out, console)
         else:
             settings = {
@@ -115,6 +128,7 @@ def train(
                 "matrix_rate": matrix_rate,
                 "curriculum": _curriculum(curriculum),
                 "anchor_m": anchor_m,
+                "precision": precision,
                 "seed": seed,
             }
             if objective:
@@ -216,9 +230,25 @@ def _autoencoder_trainer(
 
     _, images, _ = sizes_of(preset)
     training = AutoencoderTraining(model=images, **_given(settings))
+    looks = _how_pictures_look() if training.perceptual_weight else None
     return AutoencoderTrainer(
-        training, schedule, data, out, device=join(device).device, on_bad=_left_out(console)
+        training,
+        schedule,
+        data,
+        out,
+        device=join(device).device,
+        perceptual=looks,
+        on_bad=_left_out(console),
     )
+
+
+def _how_pictures_look() -> Callable[[Tensor, Tensor], Tensor]:
+    from sana_wm_ros.evaluation.lpips import shift_tolerant_lpips
+
+    lpips = shift_tolerant_lpips()
+    if lpips is None:
+        raise ValueError("--perceptual needs ST-LPIPS: pip install stlpips-pytorch, which brings its weights")
+    return lpips.distance
 
 
 def _world_model_trainer(

@@ -26,24 +26,30 @@ class Lpips:
 
     def __init__(self, name: str, network: nn.Module) -> None:
         self.name = name
-        self._network = network.eval()
+        self._network = network.eval().requires_grad_(False)
 
     def __call__(self, seen_THWC: Pictures, guess_THWC: Pictures) -> Floats:
         """Distance of each frame, (T,); 0 for equal pictures. Small pictures are enlarged to 64 pixels."""
         found = [
-            self._distance(_planes(seen_THWC[at : at + _AT_ONCE]), _planes(guess_THWC[at : at + _AT_ONCE]))
+            self._measured(_planes(seen_THWC[at : at + _AT_ONCE]), _planes(guess_THWC[at : at + _AT_ONCE]))
             for at in range(0, len(seen_THWC), _AT_ONCE)
         ]
         return np.concatenate(found) if found else np.empty(0)
 
-    @torch.inference_mode()
-    def _distance(self, *pair_TCHW: Tensor) -> Floats:
-        least = min(pair_TCHW[0].shape[-2:])
+    def distance(self, seen_TCHW: Tensor, guess_TCHW: Tensor) -> Tensor:
+        """The same of pictures in [-1, 1], with gradients, as a loss."""
+        least = min(seen_TCHW.shape[-2:])
         if least < _FULL_SIZE:
-            pair_TCHW = tuple(
-                functional.interpolate(one, scale_factor=_FULL_SIZE / least) for one in pair_TCHW
+            scale = _FULL_SIZE / least
+            seen_TCHW, guess_TCHW = (
+                functional.interpolate(one, scale_factor=scale) for one in (seen_TCHW, guess_TCHW)
             )
-        return np.asarray(self._network(*pair_TCHW).flatten().double().numpy())
+        self._network.to(seen_TCHW.device)
+        return self._network(seen_TCHW, guess_TCHW).flatten()
+
+    @torch.inference_mode()
+    def _measured(self, *pair_TCHW: Tensor) -> Floats:
+        return np.asarray(self.distance(*pair_TCHW).double().numpy())
 
 
 def shift_tolerant_lpips() -> Lpips | None:
@@ -125,7 +131,7 @@ class _ShiftTolerant(nn.Module):
 
     def forward(self, seen_TCHW: Tensor, guess_TCHW: Tensor) -> Tensor:
         both = (torch.cat([seen_TCHW, guess_TCHW]) - self.get_buffer("shift")) / self.get_buffer("scale")
-        total = torch.zeros(len(seen_TCHW))
+        total = seen_TCHW.new_zeros(len(seen_TCHW))
         for stage, weigh in zip(self.stages, self.weighing, strict=True):
             both = stage(both)
             unit = both / (both.square().sum(1, keepdim=True).sqrt() + 1e-10)

@@ -1,4 +1,4 @@
-"""Trains the autoencoder: pixels and their gradients at two scales, with a little noise on the latents."""
+"""Trains the autoencoder: pixels, their gradients at two scales and how they look, with a little noise on latents."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from sana_wm_ros.training.guard import FiniteGuard
 from sana_wm_ros.training.run_folder import RunFolder
 from sana_wm_ros.training.schedule import Schedule
 from sana_wm_ros.world_model.autoencoder import Autoencoder, AutoencoderConfig
+from sana_wm_ros.world_model.precision import why_no_bf16
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderTraining:
     """Settings of a run.
 
-    latent_noise: in standard deviations of each latent channel. keep_scale: the latents' normalisation stays as it
-    is, which a world model that was trained on them needs.
+    latent_noise: in standard deviations of each latent channel. perceptual_weight: of how different a group's last
+    picture looks, which takes somebody who can tell. keep_scale: the latents' normalisation stays as it is, which a
+    world model that was trained on them needs. precision: fp32, or bf16 by autocast; weights are fp32.
     """
 
     model: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -36,6 +38,8 @@ class AutoencoderTraining:
     gradient_clip: float = 1.0
     latent_noise: float = 0.05
     gradient_weight: float = 0.5
+    perceptual_weight: float = 0.0
+    precision: str = "fp32"
     average_decay: float = 0.998
     keep_scale: bool = False
     seed: int = 0
@@ -65,7 +69,8 @@ def reconstruction_loss(pictures_BRHWC: Tensor, target_BRHWC: Tensor, gradient_w
 class AutoencoderTrainer:
     """One training run; making it again on the same folder goes on where the last one saved.
 
-    ``on_bad`` is told which drives are left out (``GroupPool``).
+    ``on_bad`` is told which drives are left out (``GroupPool``). ``perceptual``: how different pictures (T, 3, H, W)
+    in [-1, 1] look from others, (T,), with gradients.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class AutoencoderTrainer:
         *,
         start_from: Autoencoder | None = None,
         device: torch.device | None = None,
+        perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
         on_bad: Callable[[BadEpisode], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,6 +90,12 @@ class AutoencoderTrainer:
         self.folder = RunFolder.open(out, {"stage": "autoencoder", **asdict(training)})
         torch.manual_seed(training.seed)
         self.device = torch.device("cpu") if device is None else device
+        self.mixed = training.precision == "bf16"
+        if self.mixed and (reason := why_no_bf16(self.device)):
+            raise ValueError(f"precision bf16 is not possible: {reason}; use fp32")
+        if training.perceptual_weight and perceptual is None:
+            raise ValueError("perceptual_weight is above 0 and nobody can tell how pictures look")
+        self.perceptual = perceptual
         self.model = Autoencoder(training.model).to(self.device)
         self.pool = GroupPool(
             data,
@@ -147,7 +159,8 @@ class AutoencoderTrainer:
         factor = self.schedule.factor(self.step, self.elapsed_s)
         groups = self.pool.batch(self.step, training.batch).to(self.device)
         target = groups.float().mul_(1 / 127.5).sub_(1.0)
-        latents = self.model.encode_groups(groups)
+        with self._autocast():
+            latents = self.model.encode_groups(groups).float()
         if not training.keep_scale:
             with torch.no_grad():  # it drifts as the encoder learns; the noise must keep its proportion
                 spread = latents.std(dim=(0, 2, 3))
@@ -158,8 +171,13 @@ class AutoencoderTrainer:
             torch.randn(latents.shape, generator=generator).to(self.device)
             * self.model.latent_std[:, None, None]
         )
-        pictures = self.model.decode_groups(latents + training.latent_noise * noise)
+        with self._autocast():
+            pictures = self.model.decode_groups(latents + training.latent_noise * noise).float()
         loss = reconstruction_loss(pictures, target, training.gradient_weight)
+        if training.perceptual_weight:
+            assert self.perceptual is not None
+            last, seen = (group[:, -1].permute(0, 3, 1, 2) for group in (pictures, target))
+            loss = loss + training.perceptual_weight * self.perceptual(seen, last).mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
@@ -176,6 +194,9 @@ class AutoencoderTrainer:
             "psnr_db": float(-10 * torch.log10(error / 4)),
             "lr_factor": factor,
         }
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
 
     def averaged(self) -> Autoencoder:
         """A copy of the model with the averaged weights, ready to use."""

@@ -23,6 +23,7 @@ from sana_wm_ros.training.schedule import Schedule
 from sana_wm_ros.world_model.autoencoder import Autoencoder
 from sana_wm_ros.world_model.config import NANO, TransformerConfig
 from sana_wm_ros.world_model.heads import Heads, HeadsConfig
+from sana_wm_ros.world_model.precision import multiply_in_bf16
 from sana_wm_ros.world_model.transformer import SanaTransformer
 
 
@@ -33,6 +34,7 @@ class WorldModelTraining:
     curriculum: (share of the training done, clip length in latent frames), in order; a quarter of the steps
     go back to an earlier length. frames_per_step: latent frames of a batch, whatever the length of its
     clips. anchor_m: half of the clips have their anchor up to so far from their first frame, as long drives do.
+    precision: of the products over tokens, fp32 or bf16; weights and all else are fp32.
     """
 
     model: TransformerConfig = NANO
@@ -41,6 +43,7 @@ class WorldModelTraining:
     curriculum: tuple[tuple[float, int], ...] = ((0.0, 24), (0.45, 32), (0.65, 64), (0.85, 116))
     frames_per_step: int = 120
     anchor_m: float = 0.0
+    precision: str = "fp32"
     matrix_rate: float = 5e-3
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
@@ -81,6 +84,8 @@ class WorldModelTrainer:
         self.modules.to(self.processes.device)
         if start_from is not None:
             begin_with(self.modules, start_from)
+        if training.precision == "bf16":
+            multiply_in_bf16(self.transformer)
         self.clips = ClipSampler(
             drives, per_latent=training.model.raw_per_latent, seed=training.seed, anchor_m=training.anchor_m
         )

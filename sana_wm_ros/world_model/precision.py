@@ -43,6 +43,24 @@ def use_precision(transformer: nn.Module, precision: str) -> None:
         multiply_by(transformer, fp8.linear)
 
 
+def multiply_in_bf16(transformer: nn.Module) -> None:
+    """Mixed precision for training: blocks multiply tokens in bfloat16, all else stays as it is.
+
+    Autocast would also take the memory's scan and the camera's 4 x 4 matrices, which need all their digits. Raises
+    ``ValueError`` where bfloat16 gains nothing.
+    """
+    reason = why_no_bf16(next(transformer.parameters()).device)
+    if reason:
+        raise ValueError(f"precision bf16 is not possible: {reason}; use fp32")
+    multiply_by(transformer, linear_in_bf16)
+
+
+def linear_in_bf16(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """What ``nn.functional.linear`` gives, in the type of ``x``, multiplied in bfloat16; gradients likewise."""
+    rounded = None if bias is None else bias.bfloat16()
+    return nn.functional.linear(x.bfloat16(), weight.bfloat16(), rounded).to(x.dtype)
+
+
 def why_no_bf16(device: torch.device) -> str:
     """Why a device can't multiply bfloat16 faster than float32, or nothing."""
     if device.type == "cpu" and not torch.cpu._is_amx_tile_supported():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sana_wm_ros.evaluation.lpips import shift_tolerant_lpips
 from sana_wm_ros.training.autoencoder_trainer import (
     AutoencoderTrainer,
     AutoencoderTraining,
@@ -114,3 +115,55 @@ def test_a_folder_without_drives_or_with_another_run_is_refused(drives: Path, tm
     AutoencoderTrainer(TINY, Schedule(steps=1), [drives], tmp_path / "mine")
     with pytest.raises(BadRun, match="batch"):
         AutoencoderTrainer(replace(TINY, batch=5), Schedule(steps=1), [drives], tmp_path / "mine")
+
+
+def test_in_bf16_pictures_get_better_and_weights_stay_fp32(
+    drives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    schedule = Schedule(steps=40, warmup_steps=5)
+    runs = {
+        precision: AutoencoderTrainer(
+            replace(TINY, precision=precision), schedule, [drives], tmp_path / precision
+        )
+        for precision in ("fp32", "bf16")
+    }
+    groups = runs["fp32"].pool.batch(9999, 24)
+    before, _ = reconstruction_psnr(runs["bf16"].model, groups)
+    for run in runs.values():
+        run.run()
+    full, mixed = (reconstruction_psnr(run.averaged(), groups)[0] for run in runs.values())
+    assert mixed > before + 0.15
+    assert mixed == pytest.approx(full, abs=0.5)
+    assert not torch.equal(weights(runs["fp32"]), weights(runs["bf16"]))
+    assert weights(runs["bf16"]).dtype == torch.float32
+
+
+def test_bf16_is_refused_where_it_gains_nothing(
+    drives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    with pytest.raises(ValueError, match="no AMX units.*use fp32"):
+        AutoencoderTrainer(replace(TINY, precision="bf16"), Schedule(steps=1), [drives], tmp_path / "run")
+
+
+def test_how_pictures_look_is_learnt_where_somebody_can_tell(drives: Path, tmp_path: Path) -> None:
+    lpips = shift_tolerant_lpips()
+    if lpips is None:
+        pytest.skip("stlpips-pytorch is in the extra eval")
+    looks = {}
+    for weight in (0.0, 3.0):
+        settings = replace(TINY, perceptual_weight=weight)
+        schedule = Schedule(steps=30, warmup_steps=3)
+        run = AutoencoderTrainer(
+            settings, schedule, [drives], tmp_path / str(weight), perceptual=lpips.distance
+        )
+        groups = run.pool.batch(9999, 8)
+        run.run()
+        with torch.no_grad():
+            guess = run.averaged().decode_groups(run.averaged().encode_groups(groups))[:, -1]
+        seen = (groups[:, -1].float() / 127.5 - 1).permute(0, 3, 1, 2)
+        looks[weight] = float(lpips.distance(seen, guess.permute(0, 3, 1, 2)).mean())
+    assert looks[3.0] < 0.98 * looks[0.0]
+    with pytest.raises(ValueError, match="nobody can tell"):
+        AutoencoderTrainer(settings, schedule, [drives], tmp_path / "nobody")

@@ -91,6 +91,7 @@ def test_what_is_missing_is_said_in_words(app: typer.Typer, drives: Path, tmp_pa
         ("--architecture", "wings=2", "expected one of width"),
         ("--architecture", "bounded_keys", "and =VALUE"),
         ("--architecture", "bounded_keys=7", "expected true or false"),
+        ("--precision", "fp16", "expected fp32 or bf16"),
         ("--curriculum", "0:24;64", "expected pairs such as 0:24,0.5:64"),
         ("--preset", "large", "there are nano, small"),
         ("--device", "cuda", "train with --device cpu"),

@@ -83,6 +83,31 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(
         assert torch.equal(value, second.average.values[name])
 
 
+def test_in_bf16_it_learns_the_same_and_weights_stay_fp32(
+    autoencoder: Autoencoder, encoded: list[LatentDrive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    full = trainer(autoencoder, encoded, tmp_path / "full", 6)
+    mixed = trainer(autoencoder, encoded, tmp_path / "mixed", 6, precision="bf16")
+    first = [run.train_step()["loss"] for run in (full, mixed)]
+    assert first[0] != first[1] == pytest.approx(first[0], rel=0.02)
+    gradients = [torch.cat([p.grad.flatten() for p in run.modules.parameters()]) for run in (full, mixed)]
+    assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.99
+    for run in (full, mixed):
+        run.run()
+    assert weights(mixed).dtype == torch.float32
+    assert not torch.equal(weights(mixed), weights(full))
+    assert float(torch.cosine_similarity(weights(mixed), weights(full), dim=0)) > 0.99
+
+
+def test_bf16_is_refused_where_it_gains_nothing(
+    autoencoder: Autoencoder, encoded: list[LatentDrive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    with pytest.raises(ValueError, match="no AMX units.*use fp32"):
+        trainer(autoencoder, encoded, tmp_path / "run", 1, precision="bf16")
+
+
 def test_weights_that_are_not_finite_end_the_run_with_advice(
     autoencoder: Autoencoder, encoded: list[LatentDrive], tmp_path: Path
 ) -> None:
