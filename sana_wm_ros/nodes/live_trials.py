@@ -65,6 +65,7 @@ def node_trial(trial: Trial, config: LoopConfig, progress: Progress) -> tuple[En
                 reason = "reached"
                 break
         path_T3 = np.array(path)
+        assert operator.pose_3 is not None
         hard = operator.hard_contact
         ending = Ending(
             success=reason == "reached" and not hard,
@@ -76,6 +77,7 @@ def node_trial(trial: Trial, config: LoopConfig, progress: Progress) -> tuple[En
             hard_contact=hard,
             least_clearance_m=clearance_of(scene.plan, path_T3) - trial.config.robot.radius_m,
             end_distance_m=math.dist(path_T3[-1, :2], trial.goal_2),
+            measured_distance_m=math.dist(operator.pose_3[:2], (x_m, y_m)),
             figures={},
         )
         return ending, Cycles.heard_by(operator)

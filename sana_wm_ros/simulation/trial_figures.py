@@ -27,6 +27,7 @@ def row(trial: Trial, ending: Ending) -> dict[str, Any]:
         "hard_contact": ending.hard_contact,
         "least_clearance_m": ending.least_clearance_m,
         "end_distance_m": ending.end_distance_m,
+        "measured_distance_m": ending.measured_distance_m,
         **ending.figures,
     }
 

@@ -94,7 +94,11 @@ Enter = Callable[[Trial, Simulator], Contestant]
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a trial ended. path_T3 is true, from the goal's coming on; clearance is beyond the robot's disc."""
+    """How a trial ended. path_T3 is true, from the goal's coming on; clearance is beyond the robot's disc.
+
+    end_distance_m: from the goal in truth; measured_distance_m: by odometry, which drifts, so that a robot may stand
+    beside a goal that it has reached as far as it can know.
+    """
 
     success: bool
     reason: str
@@ -105,6 +109,7 @@ class Ending:
     hard_contact: bool
     least_clearance_m: float
     end_distance_m: float
+    measured_distance_m: float
     figures: dict[str, object]
 
 
@@ -214,6 +219,7 @@ def _run(
         hard_contact=hard,
         least_clearance_m=clearance_of(scene.plan, path_T3) - config.robot.radius_m,
         end_distance_m=math.dist(path_T3[-1, :2], trial.goal_2),
+        measured_distance_m=math.dist(odometry.pose_3[:2], goal_odom[:2]),
         figures=contestant.figures(),
     )
 

@@ -38,6 +38,7 @@ def test_a_trial_through_the_node_is_the_trial_of_its_seed(config: LoopConfig) -
     assert math.dist(ending.path_T3[0, :2], trial.tour_T3[-1, :2]) < 0.7
     steps = np.hypot(*np.diff(ending.path_T3[:, :2], axis=0).T)
     assert steps.max() < 0.3 and ending.path_m == pytest.approx(steps.sum())
+    assert abs(ending.measured_distance_m - ending.end_distance_m) < 0.3
     assert ending.time_s <= 7.5 and ending.reason in ("reached", "timed out", "hard contact")
     assert cycles.plans >= 1 and 0 <= cycles.late <= cycles.plans and min(cycles.seconds) > 0
 
